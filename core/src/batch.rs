@@ -1,0 +1,434 @@
+//! Inbound messages, gathered.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::ids::ConnectionId;
+use crate::message::Kind;
+use crate::time::Instant;
+
+/// Messages of one connection in the order in which they arrived, in one contiguous buffer.
+///
+/// All of a batch's messages came over one socket. Cloning shares the buffer.
+#[derive(Clone)]
+pub struct Batch {
+    connection: ConnectionId,
+    generation: u32,
+    attempt: u32,
+    first_failed_at: Option<Instant>,
+    contents: Arc<Contents>,
+}
+
+/// The arena and the ends of the messages in it.
+#[derive(Debug, Default)]
+pub(crate) struct Contents {
+    arena: Vec<u8>,
+    entries: Vec<Entry>,
+    first_seq: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    received_at: Instant,
+    end: u32,
+    /// The distance from `first_seq` in the low 31 bits, the kind in the top one.
+    seq_and_kind: u32,
+}
+
+const BINARY: u32 = 1 << 31;
+
+/// What a retained message costs beside its payload.
+pub(crate) const MESSAGE_OVERHEAD: usize = size_of::<Entry>();
+
+impl Contents {
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.arena.len()
+    }
+
+    pub(crate) fn first_received_at(&self) -> Option<Instant> {
+        self.entries.first().map(|entry| entry.received_at)
+    }
+
+    /// Whether a message of `len` bytes numbered `seq` can still be named by this arena's offsets.
+    pub(crate) fn has_room_for(&self, len: usize, seq: u64) -> bool {
+        let end = self.arena.len().saturating_add(len);
+        let distance = if self.is_empty() {
+            0
+        } else {
+            seq.saturating_sub(self.first_seq)
+        };
+        u32::try_from(end).is_ok() && distance < u64::from(BINARY)
+    }
+
+    /// Appends a copy of a message. The caller has asked `has_room_for`.
+    pub(crate) fn push(&mut self, message: MessageRef<'_>) {
+        if self.entries.is_empty() {
+            self.first_seq = message.seq;
+        }
+        self.arena.extend_from_slice(message.payload);
+        let end = u32::try_from(self.arena.len()).expect("has_room_for was asked");
+        let distance =
+            u32::try_from(message.seq - self.first_seq).expect("has_room_for was asked");
+        let kind = match message.kind {
+            Kind::Text => 0,
+            Kind::Binary => BINARY,
+        };
+        self.entries.push(Entry {
+            received_at: message.received_at,
+            end,
+            seq_and_kind: distance | kind,
+        });
+    }
+
+    pub(crate) fn get(&self, index: usize) -> Option<MessageRef<'_>> {
+        let entry = self.entries.get(index)?;
+        let start = match index.checked_sub(1) {
+            Some(before) => self.entries.get(before)?.end as usize,
+            None => 0,
+        };
+        Some(MessageRef {
+            payload: self.arena.get(start..entry.end as usize)?,
+            kind: if entry.seq_and_kind & BINARY == 0 {
+                Kind::Text
+            } else {
+                Kind::Binary
+            },
+            seq: self.first_seq + u64::from(entry.seq_and_kind & !BINARY),
+            received_at: entry.received_at,
+        })
+    }
+}
+
+impl Batch {
+    pub(crate) fn new(
+        connection: ConnectionId,
+        generation: u32,
+        attempt: u32,
+        contents: Contents,
+    ) -> Self {
+        Self {
+            connection,
+            generation,
+            attempt,
+            first_failed_at: None,
+            contents: Arc::new(contents),
+        }
+    }
+
+    pub(crate) fn first_failed_at(mut self, at: Option<Instant>) -> Self {
+        self.first_failed_at = at;
+        self
+    }
+
+    pub(crate) fn failed_before(&self) -> Option<Instant> {
+        self.first_failed_at
+    }
+
+    /// The connection whose messages these are.
+    pub fn connection(&self) -> ConnectionId {
+        self.connection
+    }
+
+    /// The socket they came over: the connection's dials are numbered from 1.
+    pub fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// How often these messages were handed to their processor: 1 the first time, more after
+    /// [`Verdict::Retry`].
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// How many messages there are; never 0 in a batch that is handed out.
+    pub fn len(&self) -> usize {
+        self.contents.len()
+    }
+
+    /// Whether there are no messages.
+    pub fn is_empty(&self) -> bool {
+        self.contents.is_empty()
+    }
+
+    /// The payloads' bytes together.
+    pub fn bytes(&self) -> usize {
+        self.contents.bytes()
+    }
+
+    /// The message at `index`, counted from 0.
+    pub fn get(&self, index: usize) -> Option<MessageRef<'_>> {
+        self.contents.get(index)
+    }
+
+    /// The messages in the order of their arrival.
+    pub fn iter(&self) -> Messages<'_> {
+        Messages {
+            contents: &self.contents,
+            next: 0,
+        }
+    }
+
+    /// Accepts every message: all [`Verdict::Ack`].
+    pub fn ack(self) -> Judged {
+        Judged {
+            batch: self,
+            refusals: Vec::new(),
+        }
+    }
+
+    /// Asks `judge` for a verdict on each message in turn.
+    pub fn judge(self, mut judge: impl FnMut(MessageRef<'_>) -> Verdict) -> Judged {
+        let mut refusals = Vec::new();
+        for (index, message) in self.iter().enumerate() {
+            match judge(message) {
+                Verdict::Ack => {}
+                verdict @ (Verdict::Retry { .. } | Verdict::Reject(_)) => {
+                    refusals.push((index, verdict));
+                }
+            }
+        }
+        Judged {
+            batch: self,
+            refusals,
+        }
+    }
+
+    /// Gives every message the same verdict.
+    pub fn refuse_all(self, verdict: &Verdict) -> Judged {
+        self.judge(|_| verdict.clone())
+    }
+
+    /// Pairs verdicts that were found elsewhere with the messages, in order; messages beyond the last
+    /// verdict are acknowledged.
+    pub fn judged(self, verdicts: impl IntoIterator<Item = Verdict>) -> Judged {
+        let mut verdicts = verdicts.into_iter();
+        self.judge(|_| verdicts.next().unwrap_or(Verdict::Ack))
+    }
+}
+
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch")
+            .field("connection", &self.connection)
+            .field("generation", &self.generation)
+            .field("attempt", &self.attempt)
+            .field("len", &self.len())
+            .field("bytes", &self.bytes())
+            .finish()
+    }
+}
+
+impl<'a> IntoIterator for &'a Batch {
+    type Item = MessageRef<'a>;
+    type IntoIter = Messages<'a>;
+
+    fn into_iter(self) -> Messages<'a> {
+        self.iter()
+    }
+}
+
+/// The messages of a batch, in order.
+#[derive(Clone, Debug)]
+pub struct Messages<'a> {
+    contents: &'a Contents,
+    next: usize,
+}
+
+impl<'a> Iterator for Messages<'a> {
+    type Item = MessageRef<'a>;
+
+    fn next(&mut self) -> Option<MessageRef<'a>> {
+        let message = self.contents.get(self.next)?;
+        self.next += 1;
+        Some(message)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.contents.len() - self.next;
+        (left, Some(left))
+    }
+}
+
+impl ExactSizeIterator for Messages<'_> {}
+
+/// One inbound message, borrowed.
+#[derive(Clone, Copy)]
+pub struct MessageRef<'a> {
+    payload: &'a [u8],
+    kind: Kind,
+    seq: u64,
+    received_at: Instant,
+}
+
+impl<'a> MessageRef<'a> {
+    /// A message as a decoder, a sequence function or a test sees it.
+    pub fn new(kind: Kind, payload: &'a [u8], seq: u64, received_at: Instant) -> Self {
+        Self {
+            payload,
+            kind,
+            seq,
+            received_at,
+        }
+    }
+
+    /// Text or binary.
+    pub fn kind(self) -> Kind {
+        self.kind
+    }
+
+    /// The payload.
+    pub fn as_bytes(self) -> &'a [u8] {
+        self.payload
+    }
+
+    /// The payload of a text message.
+    ///
+    /// # Errors
+    /// [`NotText`] if the message is binary.
+    pub fn text(self) -> Result<&'a str, NotText> {
+        match self.kind {
+            // Validated when it was received; asking again costs less than carrying the proof without `unsafe`.
+            Kind::Text => std::str::from_utf8(self.payload).map_err(|_| NotText),
+            Kind::Binary => Err(NotText),
+        }
+    }
+
+    /// The connection's messages are numbered from 1 across all its sockets; filtered ones have numbers too.
+    pub fn seq(self) -> u64 {
+        self.seq
+    }
+
+    /// When its last byte was read from the socket.
+    pub fn received_at(self) -> Instant {
+        self.received_at
+    }
+}
+
+impl fmt::Debug for MessageRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MessageRef")
+            .field("kind", &self.kind)
+            .field("seq", &self.seq)
+            .field("bytes", &self.payload.len())
+            .finish()
+    }
+}
+
+/// A message was asked for its text and is binary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the message is binary, not text")]
+pub struct NotText;
+
+/// What a processor says of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Done.
+    Ack,
+    /// Try it again, after this long or, if `None`, after the retry policy's own delay. After the
+    /// policy's last try it becomes a dead letter.
+    Retry {
+        /// How long to wait.
+        after: Option<Duration>,
+    },
+    /// It will never succeed: a dead letter, with this reason.
+    Reject(Box<str>),
+}
+
+impl Verdict {
+    /// Try again after the retry policy's own delay.
+    pub fn retry() -> Self {
+        Self::Retry { after: None }
+    }
+
+    /// Try again, not before `after` has passed.
+    pub fn retry_after(after: Duration) -> Self {
+        Self::Retry { after: Some(after) }
+    }
+
+    /// A dead letter, because of `reason`.
+    pub fn reject(reason: impl fmt::Display) -> Self {
+        Self::Reject(reason.to_string().into())
+    }
+}
+
+/// A batch with the verdicts on its messages; what a processor returns.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    pub(crate) batch: Batch,
+    pub(crate) refusals: Vec<(usize, Verdict)>,
+}
+
+impl Judged {
+    /// The batch that was judged.
+    pub fn batch(&self) -> &Batch {
+        &self.batch
+    }
+
+    /// The verdicts other than [`Verdict::Ack`], with the index of their message, in order.
+    pub fn refusals(&self) -> &[(usize, Verdict)] {
+        &self.refusals
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(messages: &[(Kind, &[u8], u64)]) -> Batch {
+        let mut contents = Contents::default();
+        for &(kind, payload, seq) in messages {
+            assert!(contents.has_room_for(payload.len(), seq));
+            contents.push(MessageRef::new(kind, payload, seq, Instant::ORIGIN));
+        }
+        let id = ConnectionId {
+            index: 0,
+            generation: 0,
+        };
+        Batch::new(id, 1, 1, contents)
+    }
+
+    #[test]
+    fn messages_keep_their_kind_number_and_bounds() {
+        let batch = batch(&[
+            (Kind::Text, b"one", 5),
+            (Kind::Binary, b"", 7),
+            (Kind::Text, b"three", 8),
+        ]);
+        let seen: Vec<_> = batch
+            .iter()
+            .map(|m| (m.kind(), m.as_bytes(), m.seq()))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                (Kind::Text, &b"one"[..], 5),
+                (Kind::Binary, b"", 7),
+                (Kind::Text, b"three", 8)
+            ]
+        );
+        assert_eq!(batch.get(0).unwrap().text(), Ok("one"));
+        assert_eq!(batch.get(1).unwrap().text(), Err(NotText));
+        assert!(batch.get(3).is_none());
+    }
+
+    #[test]
+    fn a_judged_batch_names_only_what_was_not_acknowledged() {
+        let judged = batch(&[(Kind::Text, b"a", 1), (Kind::Text, b"b", 2)]).judge(|m| {
+            if m.seq() == 2 {
+                Verdict::reject("no")
+            } else {
+                Verdict::Ack
+            }
+        });
+        assert_eq!(judged.refusals(), [(1, Verdict::Reject("no".into()))]);
+    }
+}

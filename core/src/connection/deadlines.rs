@@ -1,0 +1,145 @@
+//! What is due when, and what happens then.
+
+use crate::admission::Dial;
+use crate::event::State;
+use crate::reason::{CloseReason, TimerKind};
+use crate::time::Instant;
+
+use super::session::Session;
+use super::{Connection, Step};
+
+/// Deadlines that one call may fire. Each firing moves the connection on, so this is never reached; it
+/// keeps a mistake from becoming an endless loop.
+const FIRINGS_MAX: usize = 16;
+
+impl Connection {
+    /// The next deadline, and why it exists.
+    pub(crate) fn next_deadline(&self) -> Option<(Instant, TimerKind)> {
+        let own = self.stage_deadline();
+        let inbound = self.inbound_deadline();
+        let end = self.end_deadline();
+        [own, inbound, end]
+            .into_iter()
+            .flatten()
+            .filter(|(at, _)| *at != Instant::FAR_FUTURE)
+            .min()
+    }
+
+    /// Does what is due.
+    pub(crate) fn fire_due(&mut self, step: &mut Step<'_>) {
+        for _ in 0..FIRINGS_MAX {
+            match self.stage_deadline() {
+                Some((at, kind)) if at.is_due(step.now) => self.fire(step, at, kind),
+                Some(_) | None => return,
+            }
+        }
+        debug_assert!(false, "{FIRINGS_MAX} deadlines at once in {:?}", self.life);
+    }
+
+    fn fire(&mut self, step: &mut Step<'_>, at: Instant, kind: TimerKind) {
+        match kind {
+            TimerKind::Backoff => self.start_dial(step, Dial::Redial),
+            TimerKind::Provider
+            | TimerKind::Resolve
+            | TimerKind::Connect
+            | TimerKind::Upgrade
+            | TimerKind::Attempt => self.attempt_timed_out(step, kind),
+            TimerKind::Keepalive => self.ping(step),
+            TimerKind::KeepaliveTimeout => {
+                // A deadline that is noticed this late says that we slept, not that the peer is gone.
+                let lateness = step.now.saturating_since(at);
+                let timeout = self.settings().keepalive.map(|keepalive| keepalive.timeout);
+                if timeout.is_some_and(|timeout| lateness >= timeout) {
+                    self.ping(step);
+                } else {
+                    self.end_now(step, kind);
+                }
+            }
+            TimerKind::Ready | TimerKind::Stale => {
+                self.close_for(step, CloseReason::Timeout(kind));
+            }
+            TimerKind::FlushBeforeClose => self.make_close_due(step),
+            TimerKind::WriteProgress | TimerKind::CloseHandshake | TimerKind::Shutdown => {
+                self.end_now(step, kind);
+            }
+            TimerKind::Linger | TimerKind::Retry => {}
+        }
+    }
+
+    fn ping(&mut self, step: &mut Step<'_>) {
+        let nonce = self.jitter.next_u64();
+        if let Some(session) = &mut self.session {
+            session.start_ping(step.now, nonce);
+        }
+    }
+
+    fn stage_deadline(&self) -> Option<(Instant, TimerKind)> {
+        match self.life.state() {
+            State::Backoff => Some((self.redial_at, TimerKind::Backoff)),
+            State::Resolving | State::Connecting | State::Upgrading => {
+                self.attempt.as_ref().map(|attempt| attempt.next_deadline())
+            }
+            State::Readying => {
+                let session = self.session.as_ref()?;
+                let script = session.script.as_ref()?;
+                let ready = (script.deadline, TimerKind::Ready);
+                Some(ready.min(self.write_deadline(session)))
+            }
+            State::Open => {
+                let session = self.session.as_ref()?;
+                let read = self.read_deadline(session);
+                Some(read.min(self.write_deadline(session)))
+            }
+            State::Closing => {
+                let session = self.session.as_ref()?;
+                session.close.as_ref().map(|close| close.timer())
+            }
+            State::Idle
+            | State::WaitingForSlot
+            | State::Paused
+            | State::Closed
+            | State::GaveUp => None,
+        }
+    }
+
+    /// Deadlines that wait for the peer's bytes stand still while we do not read them.
+    fn read_deadline(&self, session: &Session) -> (Instant, TimerKind) {
+        let never = (Instant::FAR_FUTURE, TimerKind::Keepalive);
+        if !session.is_read() {
+            return never;
+        }
+        let settings = self.settings();
+        let alive = settings.keepalive.map_or(never, |keepalive| {
+            if session.is_life_awaited {
+                let at = session.pinged_at + keepalive.timeout;
+                (at, TimerKind::KeepaliveTimeout)
+            } else {
+                let at = session.last_received_at + keepalive.interval;
+                (at, TimerKind::Keepalive)
+            }
+        });
+        let stale = settings.stale_after.map_or(never, |after| {
+            (session.last_data_at + after, TimerKind::Stale)
+        });
+        alive.min(stale)
+    }
+
+    fn write_deadline(&self, session: &Session) -> (Instant, TimerKind) {
+        let limit = self.settings().timeouts.write_progress;
+        (session.unwritten_since + limit, TimerKind::WriteProgress)
+    }
+
+    /// Only a consumer that waits makes a deadline of what lingers or is to be tried again.
+    fn inbound_deadline(&self) -> Option<(Instant, TimerKind)> {
+        if !self.inbound.is_asked_for() {
+            return None;
+        }
+        let due = self.inbound.next_due(&self.settings().batch)?;
+        Some((due, TimerKind::Linger))
+    }
+
+    fn end_deadline(&self) -> Option<(Instant, TimerKind)> {
+        let ending = self.ending.as_ref()?;
+        Some((ending.deadline, TimerKind::Shutdown))
+    }
+}

@@ -1,0 +1,543 @@
+//! Ends: of a session, of an attempt, and of the connection.
+
+use crate::backoff::Ended;
+use crate::classify::{Class, StrikeVerdict, classify};
+use crate::event::{EventKind, GaveUpCause, Outcome, Reading, State};
+use crate::io::{AdmissionRequest, Output};
+use crate::letter::{DeadLetter, Direction, Stage};
+use crate::message::Resend;
+use crate::reason::{CloseReason, TimerKind, TransportError, TransportErrorKind};
+use crate::settings::{FirstDial, Reconnect};
+use crate::time::Instant;
+use crate::websocket::{CloseCode, CloseFrame, UpgradeError};
+
+use super::receive::close_code_of;
+use super::state::Intent;
+use super::{Connection, Step};
+
+/// How often fresh credentials are tried before the connection gives up.
+const REAUTHS_MAX: u8 = 2;
+
+/// A closing handshake under way (RFC 6455 §7).
+#[derive(Debug)]
+pub(super) struct Close {
+    reason: CloseReason,
+    frame: Option<CloseFrame>,
+    stage: CloseStage,
+    pub(super) deadline: Instant,
+    has_peer_closed: bool,
+}
+
+/// How far a closing handshake is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CloseStage {
+    /// Messages that came before the end are still being answered.
+    Answering,
+    /// Messages that were accepted before the end are still being sent.
+    Flushing,
+    /// The close frame is what is sent next.
+    Due,
+    /// It is sent; the peer's frame, or its end of the stream, is awaited.
+    Sent,
+}
+
+/// What the application asked for when it removed the connection.
+#[derive(Debug)]
+pub(super) struct Ending {
+    /// When what is left is dropped.
+    pub(super) deadline: Instant,
+    /// The state that the end began in.
+    pub(super) state: State,
+}
+
+impl Close {
+    pub(super) fn is_due(&self) -> bool {
+        self.stage == CloseStage::Due
+    }
+
+    pub(super) fn is_sent(&self) -> bool {
+        self.stage == CloseStage::Sent
+    }
+
+    pub(super) fn sent(&mut self) {
+        self.stage = CloseStage::Sent;
+    }
+
+    pub(super) fn frame(&self) -> Option<&CloseFrame> {
+        self.frame.as_ref()
+    }
+
+    pub(super) fn lets_messages_out(&self) -> bool {
+        matches!(self.stage, CloseStage::Answering | CloseStage::Flushing)
+    }
+
+    /// Whether what arrives is no longer looked at (RFC 6455 §5.5.1, §7.1.7).
+    pub(super) fn is_deaf(&self) -> bool {
+        self.has_peer_closed
+            || match self.reason {
+                CloseReason::Protocol(_) | CloseReason::InvalidMessages(_) => true,
+                CloseReason::Local
+                | CloseReason::Peer(_)
+                | CloseReason::Transport(_)
+                | CloseReason::Resolve(_)
+                | CloseReason::Upgrade(_)
+                | CloseReason::SubprotocolMissing
+                | CloseReason::Ready(_)
+                | CloseReason::Provider(_)
+                | CloseReason::Timeout(_) => false,
+            }
+    }
+
+    pub(super) fn timer(&self) -> (Instant, TimerKind) {
+        let kind = match self.stage {
+            CloseStage::Answering => TimerKind::FlushBeforeClose,
+            CloseStage::Flushing => TimerKind::Shutdown,
+            CloseStage::Due | CloseStage::Sent => TimerKind::CloseHandshake,
+        };
+        (self.deadline, kind)
+    }
+}
+
+/// Whether the socket is still there when its session ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Socket {
+    Held,
+    Gone,
+}
+
+// The end of a session.
+impl Connection {
+    /// Ends a session because of what came over it: what was received before is answered first.
+    pub(super) fn fail(&mut self, step: &mut Step<'_>, reason: CloseReason) {
+        let frame = CloseFrame::new(close_code_of(&reason), "");
+        self.begin_close(step, reason, Some(frame), CloseStage::Answering);
+    }
+
+    /// Ends a session whose peer can still be talked to.
+    pub(super) fn close_for(&mut self, step: &mut Step<'_>, reason: CloseReason) {
+        let frame = CloseFrame::new(close_code_of(&reason), "");
+        self.begin_close(step, reason, Some(frame), CloseStage::Due);
+    }
+
+    /// The peer's close frame is here: it is echoed once what came before it is answered
+    /// (RFC 6455 §5.5.1).
+    pub(super) fn peer_closed(&mut self, step: &mut Step<'_>, frame: Option<CloseFrame>) {
+        if let Some(close) = self.session.as_mut().and_then(|s| s.close.as_mut()) {
+            close.has_peer_closed = true;
+            if close.stage == CloseStage::Flushing {
+                self.make_close_due(step);
+            }
+            return;
+        }
+        let echo = frame.clone().map(|frame| CloseFrame::new(frame.code, ""));
+        self.begin_close(step, CloseReason::Peer(frame), echo, CloseStage::Answering);
+        if let Some(close) = self.session.as_mut().and_then(|s| s.close.as_mut()) {
+            close.has_peer_closed = true;
+        }
+    }
+
+    fn begin_close(
+        &mut self,
+        step: &mut Step<'_>,
+        reason: CloseReason,
+        frame: Option<CloseFrame>,
+        stage: CloseStage,
+    ) {
+        let timeouts = self.settings().timeouts;
+        let patience = match stage {
+            CloseStage::Answering => timeouts.flush_before_close,
+            CloseStage::Flushing | CloseStage::Due | CloseStage::Sent => timeouts.close,
+        };
+        let deadline = self.no_later_than_end(step.now + patience);
+        let Some(session) = &mut self.session else {
+            return;
+        };
+        if session.close.is_some() {
+            return;
+        }
+        session.script = None;
+        session.close = Some(Box::new(Close {
+            reason,
+            frame,
+            stage,
+            deadline,
+            has_peer_closed: false,
+        }));
+        let moved = self.life.move_to_closing();
+        self.moved(step, moved);
+    }
+
+    fn no_later_than_end(&self, deadline: Instant) -> Instant {
+        self.ending
+            .as_ref()
+            .map_or(deadline, |ending| deadline.min(ending.deadline))
+    }
+
+    pub(super) fn make_close_due(&mut self, step: &mut Step<'_>) {
+        let deadline = self.no_later_than_end(step.now + self.settings().timeouts.close);
+        if let Some(close) = self.session.as_mut().and_then(|s| s.close.as_mut())
+            && close.lets_messages_out()
+        {
+            close.stage = CloseStage::Due;
+            close.deadline = deadline;
+        }
+    }
+
+    /// Lets the closing handshake go on when what it waited for is done.
+    pub(super) fn settle_close(&mut self, step: &mut Step<'_>) {
+        let Some(session) = &self.session else {
+            return;
+        };
+        let Some(close) = &session.close else {
+            return;
+        };
+        let is_sent_out = self.outbound.is_empty() || !session.is_ready();
+        let is_answered = is_sent_out && self.inbound.is_settled();
+        match close.stage {
+            CloseStage::Answering if is_answered => self.make_close_due(step),
+            CloseStage::Flushing if is_sent_out => self.make_close_due(step),
+            CloseStage::Sent if session.has_ended && session.cut.is_none() => {
+                let reason = close.reason.clone();
+                self.end_session(step, reason, Socket::Held);
+            }
+            CloseStage::Answering | CloseStage::Flushing | CloseStage::Due | CloseStage::Sent => {}
+        }
+    }
+
+    /// The peer's half of the stream is over.
+    pub(crate) fn ended_by_peer(&mut self, step: &mut Step<'_>) {
+        match self.life.state() {
+            State::Connecting => {
+                let error = TransportError::new(TransportErrorKind::Eof);
+                self.attempt_failed(step, CloseReason::Transport(error));
+            }
+            State::Upgrading => {
+                let reader = self.attempt.as_mut().and_then(|a| a.take_reader());
+                let error = reader.map_or(UpgradeError::Eof { bytes: 0 }, |reader| reader.end());
+                self.attempt_failed(step, CloseReason::Upgrade(error));
+            }
+            State::Readying | State::Open | State::Closing => {
+                let Some(session) = &mut self.session else {
+                    return;
+                };
+                session.has_ended = true;
+                // Our own close frame, and the answers before it, may still reach a peer that closed its half
+                // only; without a close frame from either side there is nothing to wait for.
+                if session.close.is_none() {
+                    let error = TransportError::new(TransportErrorKind::Eof);
+                    self.end_session(step, CloseReason::Transport(error), Socket::Held);
+                }
+            }
+            State::Idle
+            | State::WaitingForSlot
+            | State::Resolving
+            | State::Backoff
+            | State::Paused
+            | State::Closed
+            | State::GaveUp => self.count_stale_input(),
+        }
+    }
+
+    /// The socket is gone.
+    pub(crate) fn transport_failed(&mut self, step: &mut Step<'_>, error: TransportError) {
+        match self.life.state() {
+            State::Connecting => self.dial_failed(step, error),
+            State::Upgrading => {
+                self.attempt_failed_without_socket(step, CloseReason::Transport(error));
+            }
+            State::Readying | State::Open | State::Closing => {
+                let close = self.session.as_ref().and_then(|s| s.close.as_ref());
+                let reason = close.map_or(CloseReason::Transport(error), |c| c.reason.clone());
+                self.end_session(step, reason, Socket::Gone);
+            }
+            State::Idle
+            | State::WaitingForSlot
+            | State::Resolving
+            | State::Backoff
+            | State::Paused
+            | State::Closed
+            | State::GaveUp => self.count_stale_input(),
+        }
+    }
+
+    /// Ends the session of a deadline that leaves nothing to say to the peer.
+    pub(super) fn end_now(&mut self, step: &mut Step<'_>, kind: TimerKind) {
+        let close = self.session.as_ref().and_then(|s| s.close.as_ref());
+        let reason = close.map_or(CloseReason::Timeout(kind), |close| close.reason.clone());
+        self.end_session(step, reason, Socket::Held);
+    }
+
+    pub(super) fn end_session(&mut self, step: &mut Step<'_>, reason: CloseReason, socket: Socket) {
+        let Some(session) = self.session.take() else {
+            return;
+        };
+        if socket == Socket::Held {
+            step.out.push_back(Output::Abort {
+                socket: self.socket(),
+            });
+        }
+        if session.has_cut_message() {
+            let resend = self.outbound.get(0).map(|queued| queued.message.resend());
+            if resend == Some(Resend::Never) {
+                self.tally.interrupted += 1;
+                self.message_left(step, Outcome::Interrupted);
+            }
+        }
+        self.inbound.complete_growing();
+        let uptime = session.uptime(step.now);
+        let nanos = u64::try_from(uptime.as_nanos()).unwrap_or(u64::MAX);
+        self.tally.uptime_nanos = self.tally.uptime_nanos.saturating_add(nanos);
+        let is_stable = session.is_ready()
+            && session.has_sign_of_life
+            && uptime >= self.settings().backoff.stable_after;
+        let ended = if is_stable {
+            Ended::StableSession
+        } else {
+            Ended::ShortSession
+        };
+        if let (true, Some(history)) = (is_stable, &mut self.history) {
+            history.reauths = 0;
+        }
+        self.is_transmit_announced = false;
+        self.reading = Reading::Resumed;
+        self.emit(
+            step,
+            EventKind::Closed {
+                reason: reason.clone(),
+                uptime,
+            },
+        );
+        self.go_on_after(step, reason, ended);
+    }
+}
+
+// The end of an attempt.
+impl Connection {
+    pub(super) fn attempt_failed(&mut self, step: &mut Step<'_>, reason: CloseReason) {
+        if self.attempt.as_ref().is_some_and(|a| a.has_socket()) {
+            step.out.push_back(Output::Abort {
+                socket: self.socket(),
+            });
+        }
+        self.attempt_failed_without_socket(step, reason);
+    }
+
+    pub(super) fn attempt_failed_without_socket(&mut self, step: &mut Step<'_>, reason: CloseReason) {
+        let was_accepted = self.life.state() == State::Upgrading;
+        self.attempt = None;
+        self.is_transmit_announced = false;
+        self.release_slot(step);
+        let is_refusal = matches!(reason, CloseReason::Upgrade(UpgradeError::Status(_)));
+        let ended = if was_accepted && !is_refusal {
+            Ended::ShortSession
+        } else {
+            Ended::FailedDial
+        };
+        self.emit(
+            step,
+            EventKind::Closed {
+                reason: reason.clone(),
+                uptime: std::time::Duration::ZERO,
+            },
+        );
+        self.go_on_after(step, reason, ended);
+    }
+}
+
+// What follows.
+impl Connection {
+    fn go_on_after(&mut self, step: &mut Step<'_>, reason: CloseReason, ended: Ended) {
+        let history = self.history.get_or_insert_default();
+        history.last_reason = Some(reason.clone());
+        if ended == Ended::StableSession || self.backoff.failures() == 0 {
+            history.failing_since = step.now;
+        }
+        match self.life.intent() {
+            Intent::End => self.finish(step),
+            Intent::Pause => {
+                let moved = self.life.move_to_paused();
+                self.moved(step, moved);
+            }
+            Intent::Run => self.retry_or_give_up(step, reason, ended),
+        }
+    }
+
+    fn retry_or_give_up(&mut self, step: &mut Step<'_>, reason: CloseReason, ended: Ended) {
+        let settings = self.config.settings();
+        let history = self.history.get_or_insert_default();
+        let Some(found) = classify(&reason, &settings.classification) else {
+            // A pause that was taken back before its close was over.
+            return self.wait(step, step.now);
+        };
+        let give_up = if settings.reconnect == Reconnect::Never {
+            Some(GaveUpCause::OneSession)
+        } else if settings.backoff.first_dial == FirstDial::Fatal && !self.was_ever_ready {
+            Some(GaveUpCause::FirstDial)
+        } else {
+            match found.class {
+                Class::GiveUp => Some(GaveUpCause::Terminal),
+                Class::Reauth if history.reauths >= REAUTHS_MAX => Some(GaveUpCause::Reauth),
+                Class::Reauth => {
+                    history.reauths += 1;
+                    None
+                }
+                Class::Strike => {
+                    match history.strikes.record(step.now, found.cause) {
+                        StrikeVerdict::Tolerated => None,
+                        StrikeVerdict::GiveUp => Some(GaveUpCause::Strikes),
+                    }
+                }
+                Class::Retry | Class::Resource => None,
+            }
+        };
+        if let Some(cause) = give_up {
+            return self.give_up(step, reason, cause);
+        }
+        let was_flapping = self.backoff.is_flapping();
+        let delay = self.backoff.next_delay(
+            &settings.backoff,
+            &mut self.jitter,
+            ended,
+            found.class,
+            found.hint,
+        );
+        let since = history.failing_since;
+        if self.backoff.is_exhausted(&settings.backoff, step.now, since) {
+            return self.give_up(step, reason, GaveUpCause::Exhausted);
+        }
+        if self.backoff.is_flapping() && !was_flapping {
+            let sessions = self.backoff.short_sessions();
+            self.emit(step, EventKind::Flapping { sessions });
+        }
+        if ended != Ended::StableSession && found.class != Class::Resource {
+            let endpoints = self.target.endpoints().len();
+            self.endpoint = u16::try_from((usize::from(self.endpoint) + 1) % endpoints).unwrap_or(0);
+        }
+        self.wait(step, step.now + delay);
+        let retrying = EventKind::Retrying {
+            attempt: self.backoff.failures(),
+            delay,
+            at: self.redial_at,
+            class: found.class,
+        };
+        self.emit(step, retrying);
+    }
+
+    fn wait(&mut self, step: &mut Step<'_>, until: Instant) {
+        self.redial_at = until;
+        let moved = self.life.move_to_backoff();
+        self.moved(step, moved);
+    }
+
+    fn give_up(&mut self, step: &mut Step<'_>, reason: CloseReason, cause: GaveUpCause) {
+        let moved = self.life.move_to_gave_up();
+        let why = reason.to_string();
+        self.moved(step, moved);
+        self.emit(step, EventKind::GaveUp { reason, cause });
+        self.ending.get_or_insert_with(|| {
+            Box::new(Ending {
+                deadline: Instant::FAR_FUTURE,
+                state: State::GaveUp,
+            })
+        });
+        self.abandon_outbound(step, &why);
+    }
+
+    /// Stops what is going on because the application pauses (`deadline` is `None`) or removes the connection.
+    pub(super) fn stop(&mut self, step: &mut Step<'_>, deadline: Option<Instant>) {
+        let is_immediate = deadline.is_some_and(|deadline| deadline.is_due(step.now));
+        match self.life.state() {
+            State::Readying | State::Open if !is_immediate => {
+                let stage = match deadline {
+                    Some(_) if self.life.state() == State::Open => CloseStage::Flushing,
+                    Some(_) | None => CloseStage::Due,
+                };
+                let frame = CloseFrame::new(CloseCode::NORMAL, "");
+                self.begin_close(step, CloseReason::Local, Some(frame), stage);
+                if let (Some(deadline), CloseStage::Flushing) = (deadline, stage)
+                    && let Some(close) = self.session.as_mut().and_then(|s| s.close.as_mut())
+                {
+                    close.deadline = deadline;
+                }
+            }
+            State::Closing if !is_immediate => {
+                if let (Some(deadline), Some(session)) = (deadline, &mut self.session)
+                    && let Some(close) = &mut session.close
+                {
+                    close.deadline = close.deadline.min(deadline);
+                }
+            }
+            State::Readying | State::Open | State::Closing => {
+                self.end_session(step, CloseReason::Local, Socket::Held);
+            }
+            State::WaitingForSlot => {
+                self.release_slot(step);
+                self.rest(step);
+            }
+            State::Resolving | State::Connecting | State::Upgrading => {
+                self.attempt_failed(step, CloseReason::Local);
+            }
+            State::Idle | State::Backoff | State::Paused => self.rest(step),
+            State::Closed | State::GaveUp => {}
+        }
+    }
+
+    /// Comes to rest from a state in which nothing has to be ended.
+    fn rest(&mut self, step: &mut Step<'_>) {
+        match self.life.intent() {
+            Intent::End => self.finish(step),
+            Intent::Pause if self.life.state() != State::Paused => {
+                let moved = self.life.move_to_paused();
+                self.moved(step, moved);
+            }
+            Intent::Pause | Intent::Run => {}
+        }
+    }
+
+    fn finish(&mut self, step: &mut Step<'_>) {
+        let moved = self.life.move_to_closed();
+        self.moved(step, moved);
+        self.abandon_outbound(step, "the connection was closed before the message was sent");
+    }
+
+    /// What was not begun when the connection ended is not sent: each message becomes a dead letter.
+    fn abandon_outbound(&mut self, step: &mut Step<'_>, reason: &str) {
+        while let Some(queued) = self.message_left(step, Outcome::NotSent) {
+            self.tally.not_sent += 1;
+            let letter = DeadLetter {
+                connection: self.id,
+                endpoint: self.endpoint_shown(),
+                generation: self.generation,
+                seq: queued.id.as_u64(),
+                direction: Direction::Outbound,
+                stage: Stage::Network,
+                reason: reason.into(),
+                attempts: self.tally.sessions,
+                received_at: queued.accepted_at,
+                first_failed_at: step.now,
+                kind: queued.message.kind(),
+                payload: queued.message.into_bytes(),
+            };
+            self.emit_letter(step, letter);
+        }
+    }
+
+    /// Whether nothing is left to wait for: the connection can be removed.
+    pub(crate) fn is_finished(&self, now: Instant) -> bool {
+        self.ending.as_ref().is_some_and(|ending| {
+            self.life.state().is_terminal()
+                && (self.inbound.is_settled() || ending.deadline.is_due(now))
+        })
+    }
+
+    /// The last thing that happens: what no consumer took is dropped, and everything is accounted for.
+    pub(crate) fn retire(&mut self, step: &mut Step<'_>) {
+        self.tally.dropped += self.inbound.clear(self.consumer);
+        for endpoint in self.target.endpoints() {
+            let host = std::sync::Arc::clone(endpoint.host_key());
+            step.out
+                .push_back(Output::Admission(AdmissionRequest::Leave(host)));
+        }
+        step.out.push_back(Output::Removed(Box::new(self.report())));
+    }
+}

@@ -1,0 +1,452 @@
+//! One connection: everything that happens to it, from the first dial to the last report.
+//!
+//! The parts: [`state`] (which moves there are), [`attempt`] (from a slot to an established WebSocket),
+//! [`session`] (one WebSocket), [`receive`] and [`transmit`] (its two directions), [`ending`] (how
+//! sessions and connections end) and [`deadlines`] (what is due when).
+
+mod attempt;
+mod deadlines;
+mod ending;
+mod receive;
+mod session;
+mod state;
+mod transmit;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::admission::Dial;
+use crate::backoff::Backoff;
+use crate::batch::{Judged, Verdict};
+use crate::classify::Strikes;
+use crate::event::{Counters, Event, EventKind, Reading, State};
+use crate::ids::{ConnectionId, SocketId};
+use crate::inbound::Inbound;
+use crate::io::{AdmissionRequest, ConnectionReport, Consumer, Output, Shutdown};
+use crate::letter::{DeadLetter, Direction, Stage};
+use crate::message::{Message, MessageId};
+use crate::outbound::{Outbound, Report, SendError, SendErrorCause};
+use crate::reason::CloseReason;
+use crate::seed::{Jitter, Secrets};
+use crate::settings::{Config, RetryPolicy, Settings};
+use crate::target::{Endpoint, Target};
+use crate::time::Instant;
+
+use attempt::Attempt;
+use ending::Ending;
+use receive::Invalid;
+use session::Session;
+use state::{Intent, Lifecycle, Moved};
+pub(crate) use transmit::Unit;
+
+/// What a step may use beside the connection itself.
+pub(crate) struct Step<'a> {
+    pub(crate) now: Instant,
+    pub(crate) secrets: &'a mut Secrets,
+    pub(crate) out: &'a mut VecDeque<Output>,
+    /// What left the outbound queue in this step.
+    pub(crate) freed_items: usize,
+    pub(crate) freed_bytes: usize,
+}
+
+impl<'a> Step<'a> {
+    pub(crate) fn new(
+        now: Instant,
+        secrets: &'a mut Secrets,
+        out: &'a mut VecDeque<Output>,
+    ) -> Self {
+        Self {
+            now,
+            secrets,
+            out,
+            freed_items: 0,
+            freed_bytes: 0,
+        }
+    }
+}
+
+/// A WebSocket client connection with its reconnect loop, its queues and its counters.
+///
+/// What lives and dies with a socket is in `attempt` and `session`; everything else survives sockets.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    id: ConnectionId,
+    config: Arc<Config>,
+    target: Arc<Target>,
+    life: Lifecycle,
+    consumer: Consumer,
+    reading: Reading,
+    is_transmit_announced: bool,
+    was_ever_ready: bool,
+    endpoint: u16,
+    generation: u32,
+    backoff: Backoff,
+    jitter: Jitter,
+    /// In `Backoff`: when the next attempt is due.
+    redial_at: Instant,
+    history: Option<Box<History>>,
+    attempt: Option<Box<Attempt>>,
+    session: Option<Session>,
+    ending: Option<Box<Ending>>,
+    outbound: Outbound,
+    inbound: Inbound,
+    next_sequence: u64,
+    tally: Tally,
+}
+
+/// What a connection remembers of its troubles; one that never had any remembers nothing.
+#[derive(Debug, Default)]
+struct History {
+    last_reason: Option<CloseReason>,
+    strikes: Strikes,
+    /// How often fresh credentials were asked for in a row.
+    reauths: u8,
+    /// When the present row of failures began.
+    failing_since: Instant,
+    invalid: Invalid,
+}
+
+/// The counters as they are kept; [`Counters`] derives the rest.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    written: u64,
+    interrupted: u64,
+    not_sent: u64,
+    received: u64,
+    delivered: u64,
+    filtered: u64,
+    rejected: u64,
+    dropped: u64,
+    received_bytes: u64,
+    written_bytes: u64,
+    uptime_nanos: u64,
+    dials: u32,
+    sessions: u32,
+    stale_inputs: u32,
+    round_trip_last_micros: u32,
+    round_trip_smoothed_micros: u32,
+}
+
+/// An open idle connection fits here, with everything that it needs to stay open; it has no buffers beside.
+const _: () = assert!(size_of::<Connection>() <= 512);
+
+// Commands.
+impl Connection {
+    pub(crate) fn new(
+        step: &mut Step<'_>,
+        id: ConnectionId,
+        target: Arc<Target>,
+        config: Arc<Config>,
+        consumer: Consumer,
+        jitter: Jitter,
+    ) -> Self {
+        let next_sequence = config.hooks().resume.as_ref().map_or(0, |r| r.start);
+        let mut connection = Self {
+            id,
+            config,
+            target,
+            life: Lifecycle::new(),
+            consumer,
+            reading: Reading::Resumed,
+            is_transmit_announced: false,
+            was_ever_ready: false,
+            endpoint: 0,
+            generation: 0,
+            backoff: Backoff::new(),
+            jitter,
+            redial_at: Instant::FAR_FUTURE,
+            history: None,
+            attempt: None,
+            session: None,
+            ending: None,
+            outbound: Outbound::default(),
+            inbound: Inbound::default(),
+            next_sequence,
+            tally: Tally::default(),
+        };
+        for endpoint in connection.target.endpoints() {
+            let host = Arc::clone(endpoint.host_key());
+            step.out
+                .push_back(Output::Admission(AdmissionRequest::Join(host)));
+        }
+        connection.start_dial(step, Dial::First);
+        connection
+    }
+
+    pub(crate) fn send(
+        &mut self,
+        now: Instant,
+        message: Message,
+        report: Report,
+    ) -> Result<MessageId, SendError> {
+        if self.ending.is_some() || self.life.state().is_terminal() {
+            let cause = SendErrorCause::Closed;
+            return Err(SendError { message, cause });
+        }
+        let bounds = self.config.settings().outbound;
+        self.outbound.accept(&bounds, now, message, report)
+    }
+
+    pub(crate) fn ask(&mut self) {
+        self.inbound.ask(self.consumer);
+    }
+
+    /// Takes a judged batch back: counts what was acknowledged, keeps what is to be tried again, and makes
+    /// dead letters of the rest.
+    pub(crate) fn judged(&mut self, step: &mut Step<'_>, judged: &Judged) {
+        let batch = judged.batch();
+        self.inbound.finish(batch.len());
+        self.tally.delivered += (batch.len() - judged.refusals().len()) as u64;
+        let policy = self.config.settings().retry;
+        let mut again = Vec::new();
+        let mut delay = Duration::ZERO;
+        for (index, verdict) in judged.refusals() {
+            let Some(message) = batch.get(*index) else {
+                continue;
+            };
+            let reason: Box<str> = match verdict {
+                Verdict::Ack => continue,
+                Verdict::Retry { after } if batch.attempt() <= policy.attempts_max => {
+                    again.push(*index);
+                    delay = delay.max(after.unwrap_or_else(|| retry_delay(&policy, batch.attempt())));
+                    continue;
+                }
+                Verdict::Retry { .. } => {
+                    format!("still asked for a retry at its try {}", batch.attempt()).into()
+                }
+                Verdict::Reject(reason) => reason.clone(),
+            };
+            self.tally.rejected += 1;
+            let letter = DeadLetter {
+                connection: self.id,
+                endpoint: self.endpoint_shown(),
+                generation: batch.generation(),
+                seq: message.seq(),
+                direction: Direction::Inbound,
+                stage: Stage::Business,
+                reason,
+                attempts: batch.attempt(),
+                received_at: message.received_at(),
+                first_failed_at: batch.failed_before().unwrap_or(step.now),
+                kind: message.kind(),
+                payload: bytes::Bytes::copy_from_slice(message.as_bytes()),
+            };
+            self.emit_letter(step, letter);
+        }
+        if !again.is_empty() {
+            self.inbound
+                .retry(batch, &again, step.now + delay, step.now);
+        }
+    }
+
+    pub(crate) fn pause(&mut self, step: &mut Step<'_>) {
+        if self.life.intent() != Intent::Run || self.life.state().is_terminal() {
+            return;
+        }
+        self.life.want(Intent::Pause);
+        self.stop(step, None);
+    }
+
+    pub(crate) fn resume(&mut self, step: &mut Step<'_>) {
+        if self.life.intent() != Intent::Pause {
+            return;
+        }
+        self.life.want(Intent::Run);
+        // A close that is still under way ends first; what follows it is decided then.
+        if self.life.state() == State::Paused {
+            self.start_dial(step, Dial::First);
+        }
+    }
+
+    pub(crate) fn retry_now(&mut self, step: &mut Step<'_>) {
+        if self.life.state() == State::Backoff {
+            self.start_dial(step, Dial::First);
+        }
+    }
+
+    pub(crate) fn remove(&mut self, step: &mut Step<'_>, how: Shutdown) {
+        let deadline = match how {
+            Shutdown::Abort => step.now,
+            Shutdown::Graceful { deadline } => deadline,
+        };
+        let state = self.life.state();
+        let ending = self
+            .ending
+            .get_or_insert_with(|| Box::new(Ending { deadline, state }));
+        ending.deadline = ending.deadline.min(deadline);
+        self.life.want(Intent::End);
+        if !self.life.state().is_terminal() {
+            self.stop(step, Some(deadline));
+        }
+    }
+}
+
+/// The wait before a message's next try: exponential, saturating.
+fn retry_delay(policy: &RetryPolicy, attempt: u32) -> Duration {
+    let exponent = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
+    let seconds = policy.initial.as_secs_f64() * policy.factor.powi(exponent);
+    Duration::try_from_secs_f64(seconds).map_or(policy.max, |delay| delay.min(policy.max))
+}
+
+// What every part uses.
+impl Connection {
+    /// Tells the driver what this step has made necessary. Called once after each step.
+    pub(crate) fn settle(&mut self, step: &mut Step<'_>) {
+        self.settle_close(step);
+        self.settle_delivery(step);
+        self.settle_reading(step);
+        self.settle_transmit(step);
+        if step.freed_items > 0 {
+            step.out.push_back(Output::Room {
+                connection: self.id,
+                items: std::mem::take(&mut step.freed_items),
+                bytes: std::mem::take(&mut step.freed_bytes),
+            });
+        }
+    }
+
+    fn settle_delivery(&mut self, step: &mut Step<'_>) {
+        let policy = self.config.settings().batch;
+        while let Some(batch) = self.inbound.next_batch(step.now, &policy, self.id) {
+            if self.consumer == Consumer::Pull {
+                self.tally.delivered += batch.len() as u64;
+            }
+            step.out.push_back(Output::Deliver(batch));
+        }
+    }
+
+    fn moved(&self, step: &mut Step<'_>, moved: Moved) {
+        let Moved { from, to } = moved;
+        self.emit(step, EventKind::State { from, to });
+    }
+
+    fn emit(&self, step: &mut Step<'_>, kind: EventKind) {
+        step.out.push_back(Output::Event(Box::new(Event {
+            at: step.now,
+            connection: self.id,
+            generation: self.generation,
+            kind,
+        })));
+    }
+
+    fn emit_letter(&self, step: &mut Step<'_>, letter: DeadLetter) {
+        let kind = EventKind::Letter {
+            seq: letter.seq,
+            direction: letter.direction,
+            stage: letter.stage,
+        };
+        step.out.push_back(Output::DeadLetter(Box::new(letter)));
+        self.emit(step, kind);
+    }
+
+    fn settings(&self) -> &Settings {
+        self.config.settings()
+    }
+
+    pub(crate) fn socket(&self) -> SocketId {
+        SocketId {
+            connection: self.id,
+            generation: self.generation,
+        }
+    }
+
+    fn current_endpoint(&self) -> &Endpoint {
+        let endpoints = self.target.endpoints();
+        &endpoints[usize::from(self.endpoint) % endpoints.len()]
+    }
+
+    fn endpoint_shown(&self) -> Box<str> {
+        let dialled = self.attempt.as_ref().map(|attempt| attempt.endpoint());
+        dialled
+            .unwrap_or_else(|| self.current_endpoint())
+            .to_string()
+            .into()
+    }
+}
+
+// Reading.
+impl Connection {
+    pub(crate) fn state(&self) -> State {
+        self.life.state()
+    }
+
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
+    }
+
+    pub(crate) fn has_socket(&self, generation: u32) -> bool {
+        self.generation == generation
+            && matches!(
+                self.life.state(),
+                State::Connecting
+                    | State::Upgrading
+                    | State::Readying
+                    | State::Open
+                    | State::Closing
+            )
+            && self.attempt.as_ref().is_none_or(|a| a.has_socket())
+    }
+
+    pub(crate) fn count_stale_input(&mut self) {
+        self.tally.stale_inputs = self.tally.stale_inputs.saturating_add(1);
+    }
+
+    pub(crate) fn wants_read(&self) -> bool {
+        self.reading == Reading::Resumed
+    }
+
+    /// Bytes that this connection holds for others' sake, with what holding them costs.
+    pub(crate) fn charged(&self) -> usize {
+        self.inbound.charged()
+            + self.outbound.charged()
+            + self.session.as_ref().map_or(0, Session::charged)
+    }
+
+    /// Whether a message is half received.
+    pub(crate) fn is_mid_message(&self) -> bool {
+        self.session
+            .as_ref()
+            .is_some_and(|session| session.decoder.is_partial())
+    }
+
+    pub(crate) fn counters(&self) -> Counters {
+        let tally = &self.tally;
+        let cut = u64::from(self.session.as_ref().is_some_and(Session::has_cut_message));
+        Counters {
+            accepted: self.outbound.accepted(),
+            waiting: self.outbound.len() as u64 - cut,
+            in_flight_out: cut,
+            written: tally.written,
+            interrupted: tally.interrupted,
+            not_sent: tally.not_sent,
+            received: tally.received,
+            delivered: tally.delivered,
+            filtered: tally.filtered,
+            rejected: tally.rejected,
+            dropped: tally.dropped,
+            in_flight_in: self.inbound.in_flight(self.consumer),
+            received_bytes: tally.received_bytes,
+            written_bytes: tally.written_bytes,
+            dials: u64::from(tally.dials),
+            sessions: u64::from(tally.sessions),
+            stale_inputs: u64::from(tally.stale_inputs),
+            uptime: Duration::from_nanos(tally.uptime_nanos),
+            round_trip_last_micros: tally.round_trip_last_micros,
+            round_trip_smoothed_micros: tally.round_trip_smoothed_micros,
+        }
+    }
+
+    pub(crate) fn report(&self) -> ConnectionReport {
+        ConnectionReport {
+            connection: self.id,
+            endpoint: self.endpoint_shown(),
+            state: self
+                .ending
+                .as_ref()
+                .map_or(self.life.state(), |ending| ending.state),
+            reason: self.history.as_ref().and_then(|h| h.last_reason.clone()),
+            counters: self.counters(),
+        }
+    }
+}

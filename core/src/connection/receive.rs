@@ -1,0 +1,353 @@
+//! Bytes in: messages for the consumer, control frames for the session.
+
+use crate::batch::MessageRef;
+use crate::event::{EventKind, Reading, State};
+use crate::hooks::{ReadyStep, Reply, Urgency};
+use crate::ids::ConnectionId;
+use crate::inbound::Inbound;
+use crate::io::Output;
+use crate::letter::{DeadLetter, Direction, Stage};
+use crate::message::Message;
+use crate::reason::CloseReason;
+use crate::settings::{Config, InvalidFate};
+use crate::time::Instant;
+use crate::websocket::{CloseCode, Item, Limits};
+
+use super::session::Script;
+use super::{Connection, History, Step, Tally};
+
+/// What the application's decoder refused of late.
+#[derive(Debug, Default)]
+pub(super) struct Invalid {
+    window_started_at: Instant,
+    in_window: u32,
+    reported_at: Option<Instant>,
+}
+
+/// Refused messages are reported at most this often, with their count.
+const FILTERED_REPORT_INTERVAL: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// What a message means for the session that it came over.
+enum Meaning {
+    Nothing,
+    ScriptGoesOn,
+    Fail(CloseReason),
+}
+
+impl Connection {
+    /// Takes bytes from the socket; fewer than given only if the connection is not to be read now.
+    pub(crate) fn receive(&mut self, step: &mut Step<'_>, bytes: &[u8]) -> usize {
+        let mut taken = 0;
+        if self.life.state() == State::Upgrading {
+            taken = self.receive_response(step, bytes);
+        }
+        if !self.life.has_session() {
+            return bytes.len();
+        }
+        if let Some(session) = &mut self.session {
+            session.received(step.now);
+        }
+        taken + self.receive_frames(step, &bytes[taken..])
+    }
+
+    fn receive_frames(&mut self, step: &mut Step<'_>, bytes: &[u8]) -> usize {
+        let settings = self.config.settings();
+        let bounds = settings.inbound;
+        let limits = Limits {
+            message_bytes_max: settings.limits.message_bytes_max,
+            frame_bytes_max: settings.limits.frame_bytes_max,
+            fragments_max: settings.limits.fragments_max,
+        };
+        let mut rest = bytes;
+        loop {
+            let Some(session) = &mut self.session else {
+                return bytes.len();
+            };
+            if session.is_deaf() {
+                return bytes.len();
+            }
+            if self.inbound.is_full(&bounds) {
+                return bytes.len() - rest.len();
+            }
+            let meaning = match session.decoder.next(&limits, &mut rest) {
+                Ok(None) => return bytes.len(),
+                Ok(Some(Item::Message { kind, payload })) => {
+                    session.has_sign_of_life = true;
+                    session.last_data_at = step.now;
+                    self.tally.received += 1;
+                    self.tally.received_bytes += payload.len() as u64;
+                    let message = MessageRef::new(kind, payload, self.tally.received, step.now);
+                    Intake {
+                        id: self.id,
+                        generation: self.generation,
+                        config: &self.config,
+                        inbound: &mut self.inbound,
+                        tally: &mut self.tally,
+                        history: &mut self.history,
+                        next_sequence: &mut self.next_sequence,
+                        script: session.script.as_deref_mut(),
+                    }
+                    .take(step, message)
+                }
+                Ok(Some(Item::Ping(payload))) => {
+                    // The payload may lie in the decoder: copied before anything else is asked of it.
+                    let payload: Box<[u8]> = payload.into();
+                    session.owe_pong(&payload);
+                    Meaning::Nothing
+                }
+                Ok(Some(Item::Pong(payload))) => {
+                    let is_ours = *payload == session.ping_nonce.to_be_bytes();
+                    if is_ours && session.is_pong_awaited {
+                        self.pong_arrived(step);
+                    }
+                    Meaning::Nothing
+                }
+                Ok(Some(Item::Close(frame))) => {
+                    self.peer_closed(step, frame);
+                    Meaning::Nothing
+                }
+                Err(error) => Meaning::Fail(CloseReason::Protocol(error)),
+            };
+            match meaning {
+                Meaning::Nothing => {}
+                Meaning::ScriptGoesOn => self.advance_script(step),
+                Meaning::Fail(reason) => self.fail(step, reason),
+            }
+        }
+    }
+
+    fn pong_arrived(&mut self, step: &mut Step<'_>) {
+        let Some(session) = &mut self.session else {
+            return;
+        };
+        session.is_pong_awaited = false;
+        session.has_sign_of_life = true;
+        let micros = step.now.saturating_since(session.pinged_at).as_micros();
+        let last = u32::try_from(micros).unwrap_or(u32::MAX);
+        let smoothed = self.tally.round_trip_smoothed_micros;
+        self.tally.round_trip_last_micros = last;
+        self.tally.round_trip_smoothed_micros = if smoothed == 0 {
+            last
+        } else {
+            // RFC 6298's α of 1/8.
+            smoothed - smoothed / 8 + last / 8
+        };
+    }
+
+    /// Sends what the ready script wants sent, up to the next reply that it waits for; after its last
+    /// step is done, the session is ready.
+    pub(super) fn advance_script(&mut self, step: &mut Step<'_>) {
+        if self.life.state() != State::Readying {
+            return;
+        }
+        let steps = &self.config.hooks().ready;
+        let Some(session) = &mut self.session else {
+            return;
+        };
+        let Some(script) = &mut session.script else {
+            return;
+        };
+        while let Some(ReadyStep::Send(template)) = steps.get(script.next) {
+            script.next += 1;
+            let text = template.render(self.next_sequence);
+            script.unsent.push_back(Message::text(text));
+        }
+        let is_done = script.next == steps.len() && script.unsent.is_empty();
+        if is_done && session.cut.is_none() {
+            let subprotocol = script.subprotocol.take();
+            self.become_ready(step, subprotocol);
+        }
+    }
+
+    /// Stops or resumes reading as the inbound queue fills and empties.
+    pub(super) fn settle_reading(&mut self, step: &mut Step<'_>) {
+        let bounds = self.config.settings().inbound;
+        let Some(session) = &mut self.session else {
+            self.reading = Reading::Resumed;
+            return;
+        };
+        let wanted = if self.inbound.is_full(&bounds) && !session.is_deaf() {
+            Reading::Paused
+        } else {
+            Reading::Resumed
+        };
+        if wanted == self.reading {
+            return;
+        }
+        match wanted {
+            Reading::Paused => session.stop_reading(step.now),
+            Reading::Resumed => session.start_reading(step.now),
+        }
+        self.reading = wanted;
+        step.out.push_back(Output::Read {
+            socket: self.socket(),
+            reading: wanted,
+        });
+        self.emit(step, EventKind::Reading(wanted));
+    }
+}
+
+/// The way of one message from the socket to the consumer's queue.
+struct Intake<'a> {
+    id: ConnectionId,
+    generation: u32,
+    config: &'a Config,
+    inbound: &'a mut Inbound,
+    tally: &'a mut Tally,
+    history: &'a mut Option<Box<History>>,
+    next_sequence: &'a mut u64,
+    script: Option<&'a mut Script>,
+}
+
+impl Intake<'_> {
+    fn take(mut self, step: &mut Step<'_>, message: MessageRef<'_>) -> Meaning {
+        let hooks = self.config.hooks();
+        let reply = self.reply_to_script(message);
+        if let Some(resume) = &hooks.resume
+            && let Some(number) = resume.sequence_of(message)
+        {
+            self.follow_sequence(step, number);
+        }
+        let refusal = match &hooks.decode {
+            Some(decode) => decode.decode(message).err(),
+            None => None,
+        };
+        if let Some(reason) = refusal {
+            if let Some(failure) = self.filter(step, message, reason) {
+                return Meaning::Fail(failure);
+            }
+        } else {
+            let policy = &self.config.settings().batch;
+            self.inbound.push(policy, self.generation, message);
+            let is_urgent = hooks
+                .urgent
+                .as_ref()
+                .is_some_and(|urgent| urgent.urgency(message) == Urgency::AtOnce);
+            if is_urgent {
+                self.inbound.mark_urgent();
+            }
+        }
+        match reply {
+            Reply::Other => Meaning::Nothing,
+            Reply::Accepted => {
+                if let Some(script) = &mut self.script {
+                    script.next += 1;
+                }
+                Meaning::ScriptGoesOn
+            }
+            Reply::Refused(reason) => Meaning::Fail(CloseReason::Ready(reason)),
+        }
+    }
+
+    fn reply_to_script(&self, message: MessageRef<'_>) -> Reply {
+        let Some(script) = &self.script else {
+            return Reply::Other;
+        };
+        match self.config.hooks().ready.get(script.next) {
+            Some(ReadyStep::Expect(expect)) => expect.recognise(message),
+            Some(ReadyStep::Send(_)) | None => Reply::Other,
+        }
+    }
+
+    fn follow_sequence(&mut self, step: &mut Step<'_>, number: u64) {
+        let expected = *self.next_sequence;
+        *self.next_sequence = number.saturating_add(1);
+        if number != expected {
+            let gap = EventKind::Gap {
+                expected,
+                received: number,
+            };
+            self.emit(step, gap);
+        }
+    }
+
+    /// Counts a message that the decoder refused; `Some` if it was one too many.
+    fn filter(
+        &mut self,
+        step: &mut Step<'_>,
+        message: MessageRef<'_>,
+        reason: Box<str>,
+    ) -> Option<CloseReason> {
+        self.tally.filtered += 1;
+        let policy = self.config.settings().invalid;
+        if policy.dead_letter == InvalidFate::DeadLetter {
+            self.emit_letter(step, message, &reason);
+        }
+        let now = step.now;
+        let invalid = &mut self.history.get_or_insert_default().invalid;
+        if now.saturating_since(invalid.window_started_at) >= policy.invalid_window {
+            invalid.window_started_at = now;
+            invalid.in_window = 0;
+        }
+        invalid.in_window += 1;
+        let is_too_many = invalid.in_window > policy.invalid_max;
+        let is_reported = invalid
+            .reported_at
+            .is_none_or(|at| now.saturating_since(at) >= FILTERED_REPORT_INTERVAL);
+        if is_reported {
+            invalid.reported_at = Some(now);
+        }
+        if is_too_many {
+            invalid.in_window = 0;
+        }
+        if is_reported {
+            let filtered = EventKind::Filtered {
+                seq: message.seq(),
+                reason: reason.clone(),
+                total: self.tally.filtered,
+            };
+            self.emit(step, filtered);
+        }
+        is_too_many.then(|| CloseReason::InvalidMessages(reason))
+    }
+
+    fn emit_letter(&self, step: &mut Step<'_>, message: MessageRef<'_>, reason: &str) {
+        step.out.push_back(Output::DeadLetter(Box::new(DeadLetter {
+            connection: self.id,
+            endpoint: Box::default(),
+            generation: self.generation,
+            seq: message.seq(),
+            direction: Direction::Inbound,
+            stage: Stage::Protocol,
+            reason: reason.into(),
+            attempts: 1,
+            received_at: message.received_at(),
+            first_failed_at: step.now,
+            kind: message.kind(),
+            payload: bytes::Bytes::copy_from_slice(message.as_bytes()),
+        })));
+        let kind = EventKind::Letter {
+            seq: message.seq(),
+            direction: Direction::Inbound,
+            stage: Stage::Protocol,
+        };
+        self.emit(step, kind);
+    }
+
+    fn emit(&self, step: &mut Step<'_>, kind: EventKind) {
+        step.out
+            .push_back(Output::Event(Box::new(crate::event::Event {
+                at: step.now,
+                connection: self.id,
+                generation: self.generation,
+                kind,
+            })));
+    }
+}
+
+/// The close code that tells the peer why it is failed.
+pub(super) fn close_code_of(reason: &CloseReason) -> CloseCode {
+    match reason {
+        CloseReason::Protocol(error) => error.close_code(),
+        CloseReason::InvalidMessages(_) => CloseCode::INVALID_PAYLOAD,
+        CloseReason::Local
+        | CloseReason::Peer(_)
+        | CloseReason::Transport(_)
+        | CloseReason::Resolve(_)
+        | CloseReason::Upgrade(_)
+        | CloseReason::SubprotocolMissing
+        | CloseReason::Ready(_)
+        | CloseReason::Provider(_)
+        | CloseReason::Timeout(_) => CloseCode::NORMAL,
+    }
+}

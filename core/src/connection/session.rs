@@ -1,0 +1,164 @@
+//! One WebSocket: all that is gone when its socket is.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::message::Message;
+use crate::time::Instant;
+use crate::websocket::Decoder;
+
+use super::ending::Close;
+
+/// How many pings may wait for their pongs before only the latest is answered (RFC 6455 §5.5.3 allows
+/// one; servers that test it expect each).
+const PONGS_MAX: usize = 16;
+
+/// How much of the outbound queue one write may hold.
+pub(super) const QUANTUM_MAX: u32 = 64 * 1024;
+pub(super) const QUANTUM_MIN: u32 = 4 * 1024;
+
+/// The state of one socket after its upgrade.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(super) decoder: Decoder,
+    pub(super) last_received_at: Instant,
+    pub(super) last_data_at: Instant,
+    /// `FAR_FUTURE` until the ready script has succeeded.
+    pub(super) ready_at: Instant,
+    /// When the last ping was decided on.
+    pub(super) pinged_at: Instant,
+    /// `FAR_FUTURE` while the socket is read.
+    pub(super) unread_since: Instant,
+    /// `FAR_FUTURE` unless the peer has bytes to accept.
+    pub(super) unwritten_since: Instant,
+    pub(super) ping_nonce: u64,
+    pub(super) pongs: Option<Box<VecDeque<Box<[u8]>>>>,
+    pub(super) cut: Option<Box<Cut>>,
+    pub(super) close: Option<Box<Close>>,
+    pub(super) script: Option<Box<Script>>,
+    pub(super) quantum: u32,
+    pub(super) is_ping_unsent: bool,
+    /// The peer was pinged, and no byte came since.
+    pub(super) is_life_awaited: bool,
+    /// The peer was pinged, and the round trip is not measured yet.
+    pub(super) is_pong_awaited: bool,
+    pub(super) has_sign_of_life: bool,
+    pub(super) has_ended: bool,
+}
+
+/// What the kernel took only a part of. It goes out to its end before anything else does.
+#[derive(Debug)]
+pub(super) enum Cut {
+    /// The rest of a control frame or of a ready script's message.
+    Bytes(Box<[u8]>),
+    /// The first message of the queue: its frame's mask, and how many of the frame's bytes are out.
+    Message { mask: [u8; 4], written: u64 },
+}
+
+/// A ready script under way.
+#[derive(Debug)]
+pub(super) struct Script {
+    /// The step that is next, or the reply that is awaited.
+    pub(super) next: usize,
+    pub(super) unsent: VecDeque<Message>,
+    pub(super) deadline: Instant,
+    /// What the server chose; told when the script is done.
+    pub(super) subprotocol: Option<Box<str>>,
+}
+
+impl Session {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            decoder: Decoder::new(),
+            last_received_at: now,
+            last_data_at: now,
+            ready_at: Instant::FAR_FUTURE,
+            pinged_at: now,
+            unread_since: Instant::FAR_FUTURE,
+            unwritten_since: Instant::FAR_FUTURE,
+            ping_nonce: 0,
+            pongs: None,
+            cut: None,
+            close: None,
+            script: None,
+            quantum: QUANTUM_MAX,
+            is_ping_unsent: false,
+            is_life_awaited: false,
+            is_pong_awaited: false,
+            has_sign_of_life: false,
+            has_ended: false,
+        }
+    }
+
+    /// The first ping comes up to `spread` early, so that connections that were opened together do not
+    /// ping together ever after.
+    pub(super) fn ready(&mut self, now: Instant, spread: Duration) {
+        self.script = None;
+        self.ready_at = now;
+        self.last_data_at = now;
+        let since_origin = now.since_origin().saturating_sub(spread);
+        self.last_received_at = Instant::from_origin(since_origin);
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.ready_at != Instant::FAR_FUTURE
+    }
+
+    pub(super) fn uptime(&self, now: Instant) -> Duration {
+        now.saturating_since(self.ready_at)
+    }
+
+    /// Bytes arrived: whatever they are, the peer lives.
+    pub(super) fn received(&mut self, now: Instant) {
+        self.last_received_at = now;
+        self.is_life_awaited = false;
+    }
+
+    /// The socket is no longer read: no deadline that waits for the peer runs.
+    pub(super) fn stop_reading(&mut self, now: Instant) {
+        self.unread_since = now;
+    }
+
+    /// The socket is read again: the deadlines go on with what they had left.
+    pub(super) fn start_reading(&mut self, now: Instant) {
+        let unread = now.saturating_since(self.unread_since);
+        self.unread_since = Instant::FAR_FUTURE;
+        self.last_received_at += unread;
+        self.last_data_at += unread;
+        self.pinged_at += unread;
+    }
+
+    pub(super) fn is_read(&self) -> bool {
+        self.unread_since == Instant::FAR_FUTURE
+    }
+
+    pub(super) fn owe_pong(&mut self, payload: &[u8]) {
+        let pongs = self.pongs.get_or_insert_default();
+        if pongs.len() == PONGS_MAX {
+            pongs.pop_back();
+        }
+        pongs.push_back(payload.into());
+    }
+
+    pub(super) fn start_ping(&mut self, now: Instant, nonce: u64) {
+        self.ping_nonce = nonce;
+        self.pinged_at = now;
+        self.is_ping_unsent = true;
+        self.is_life_awaited = true;
+        self.is_pong_awaited = true;
+    }
+
+    /// Whether what arrives is no longer looked at: the peer broke the protocol, or said that it has
+    /// nothing more to say.
+    pub(super) fn is_deaf(&self) -> bool {
+        self.has_ended || self.close.as_ref().is_some_and(|close| close.is_deaf())
+    }
+
+    pub(super) fn has_cut_message(&self) -> bool {
+        matches!(self.cut.as_deref(), Some(Cut::Message { .. }))
+    }
+
+    pub(super) fn charged(&self) -> usize {
+        self.decoder.charged()
+    }
+}

@@ -1,0 +1,327 @@
+//! Bytes out: what is written next, and what the kernel took of it.
+
+use crate::event::{Outcome, State};
+use crate::io::Output;
+use crate::message::{Kind, Message};
+use crate::outbound::{Queued, Report};
+use crate::seed::Secrets;
+use crate::time::Instant;
+use crate::websocket::{Opcode, close_payload, encode_frame, encode_header, frame_len, mask_append};
+
+use super::session::{Cut, QUANTUM_MAX, QUANTUM_MIN};
+use super::{Connection, Step};
+
+/// A piece of what is offered to the kernel: what it is, and where it ends in the scratch buffer.
+#[derive(Debug)]
+pub(crate) struct Unit {
+    what: What,
+    end: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    Request,
+    /// The rest of a control frame, or of a ready script's message.
+    CutBytes,
+    Pong,
+    Ping,
+    Script,
+    /// Part of a message's frame, or all of it: from `written` on.
+    Message {
+        mask: [u8; 4],
+        written: u64,
+    },
+    Close,
+}
+
+impl Connection {
+    /// Puts what goes out next into `scratch`, and what it consists of into `plan`.
+    ///
+    /// Nothing changes by this: only [`Self::wrote`] does what the kernel made true. Frames that were
+    /// offered and not begun are offered again with another mask.
+    pub(crate) fn offer(&self, secrets: &mut Secrets, scratch: &mut Vec<u8>, plan: &mut Vec<Unit>) {
+        if self.life.state() == State::Upgrading {
+            let unsent = self.attempt.as_ref().map(|attempt| attempt.unsent_request());
+            if let Some(request) = unsent.filter(|request| !request.is_empty()) {
+                scratch.extend_from_slice(request);
+                close_unit(plan, What::Request, scratch);
+            }
+            return;
+        }
+        let Some(session) = &self.session else {
+            return;
+        };
+        let mut messages_begun = 0;
+        match session.cut.as_deref() {
+            Some(Cut::Bytes(rest)) => {
+                scratch.extend_from_slice(rest);
+                close_unit(plan, What::CutBytes, scratch);
+            }
+            Some(Cut::Message { mask, written }) => {
+                let (mask, written) = (*mask, *written);
+                messages_begun = 1;
+                if let Some(queued) = self.outbound.get(0) {
+                    let is_whole = encode_rest(scratch, &queued.message, mask, written, session.quantum);
+                    close_unit(plan, What::Message { mask, written }, scratch);
+                    if !is_whole {
+                        return;
+                    }
+                }
+            }
+            None => {}
+        }
+        if session.close.as_ref().is_some_and(|close| close.is_sent()) {
+            return;
+        }
+        for pong in session.pongs.iter().flat_map(|pongs| pongs.iter()) {
+            encode_frame(scratch, Opcode::Pong, pong, secrets.mask());
+            close_unit(plan, What::Pong, scratch);
+        }
+        if session.is_ping_unsent {
+            let nonce = session.ping_nonce.to_be_bytes();
+            encode_frame(scratch, Opcode::Ping, &nonce, secrets.mask());
+            close_unit(plan, What::Ping, scratch);
+        }
+        if let Some(script) = &session.script {
+            for message in &script.unsent {
+                encode_frame(scratch, opcode(message), message.as_bytes(), secrets.mask());
+                close_unit(plan, What::Script, scratch);
+            }
+        }
+        if self.may_send_messages() {
+            let mut index = messages_begun;
+            while scratch.len() < session.quantum as usize {
+                let Some(queued) = self.outbound.get(index) else {
+                    break;
+                };
+                let mask = secrets.mask();
+                let left = session.quantum.saturating_sub(offered(scratch));
+                let is_whole = encode_rest(scratch, &queued.message, mask, 0, left);
+                close_unit(plan, What::Message { mask, written: 0 }, scratch);
+                if !is_whole {
+                    return;
+                }
+                index += 1;
+            }
+        }
+        if let Some(close) = &session.close
+            && close.is_due()
+        {
+            let payload = close_payload(close.frame());
+            encode_frame(scratch, Opcode::Close, &payload, secrets.mask());
+            close_unit(plan, What::Close, scratch);
+        }
+    }
+
+    /// The kernel took the first `written` bytes of what was offered.
+    pub(crate) fn wrote(
+        &mut self,
+        step: &mut Step<'_>,
+        scratch: &[u8],
+        plan: &[Unit],
+        written: usize,
+    ) {
+        let offered = plan.last().map_or(0, |unit| unit.end);
+        assert!(written <= offered, "more was written than was offered");
+        let mut start = 0;
+        for unit in plan {
+            if written <= start {
+                break;
+            }
+            let taken = written.min(unit.end) - start;
+            let rest = &scratch[start + taken..unit.end];
+            start = unit.end;
+            self.unit_wrote(step, unit.what, taken, rest);
+        }
+        let Some(session) = &mut self.session else {
+            return;
+        };
+        if written > 0 {
+            session.unwritten_since = Instant::FAR_FUTURE;
+        }
+        // A kernel that takes little is offered little, so that little is encoded twice.
+        session.quantum = if written < offered {
+            (session.quantum / 2).max(QUANTUM_MIN)
+        } else {
+            session.quantum.saturating_mul(2).min(QUANTUM_MAX)
+        };
+        self.advance_script_if_sent(step);
+    }
+
+    fn unit_wrote(&mut self, step: &mut Step<'_>, what: What, taken: usize, rest: &[u8]) {
+        if what == What::Request {
+            if let Some(attempt) = &mut self.attempt {
+                attempt.request_wrote(taken);
+            }
+            return;
+        }
+        let Some(session) = &mut self.session else {
+            return;
+        };
+        let cut = (!rest.is_empty()).then(|| Box::new(Cut::Bytes(rest.into())));
+        match what {
+            What::Request => {}
+            What::CutBytes => session.cut = cut,
+            What::Pong => {
+                session.cut = cut;
+                if let Some(pongs) = &mut session.pongs {
+                    pongs.pop_front();
+                    if pongs.is_empty() {
+                        session.pongs = None;
+                    }
+                }
+            }
+            What::Ping => {
+                session.cut = cut;
+                session.is_ping_unsent = false;
+            }
+            What::Script => {
+                session.cut = cut;
+                if let Some(script) = &mut session.script {
+                    script.unsent.pop_front();
+                }
+            }
+            What::Close => {
+                session.cut = cut;
+                if let Some(close) = &mut session.close {
+                    close.sent();
+                }
+            }
+            What::Message { mask, written } => {
+                let written = written + taken as u64;
+                let len = self.outbound.get(0).map_or(0, |q| q.message.len());
+                if written < frame_len(len) {
+                    session.cut = Some(Box::new(Cut::Message { mask, written }));
+                } else {
+                    session.cut = None;
+                    self.tally.written += 1;
+                    self.tally.written_bytes += len as u64;
+                    self.message_left(step, Outcome::Written);
+                }
+            }
+        }
+    }
+
+    fn advance_script_if_sent(&mut self, step: &mut Step<'_>) {
+        let is_sent = self.session.as_ref().is_some_and(|session| {
+            session
+                .script
+                .as_ref()
+                .is_some_and(|script| script.unsent.is_empty())
+        });
+        if is_sent {
+            self.advance_script(step);
+        }
+    }
+
+    /// The first message of the queue has this outcome.
+    pub(super) fn message_left(&mut self, step: &mut Step<'_>, outcome: Outcome) -> Option<Queued> {
+        let queued = self.outbound.pop()?;
+        step.freed_items += 1;
+        step.freed_bytes += queued.message.len();
+        if queued.report == Report::Outcome {
+            step.out.push_back(Output::Outcome {
+                connection: self.id,
+                message: queued.id,
+                outcome,
+            });
+        }
+        Some(queued)
+    }
+
+    /// Whether messages of the application may go out: not before the ready script has succeeded, and not
+    /// once only the close is left to be said.
+    fn may_send_messages(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| {
+            session.is_ready() && session.close.as_ref().is_none_or(|close| close.lets_messages_out())
+        })
+    }
+
+    fn has_unwritten(&self) -> bool {
+        if self.life.state() == State::Upgrading {
+            return self.attempt.as_ref().is_some_and(|a| !a.unsent_request().is_empty());
+        }
+        let Some(session) = &self.session else {
+            return false;
+        };
+        if session.cut.is_some() {
+            return true;
+        }
+        let is_close_sent = session.close.as_ref().is_some_and(|close| close.is_sent());
+        !is_close_sent
+            && (session.pongs.is_some()
+                || session.is_ping_unsent
+                || session.script.as_ref().is_some_and(|s| !s.unsent.is_empty())
+                || (self.may_send_messages() && !self.outbound.is_empty())
+                || session.close.as_ref().is_some_and(|close| close.is_due()))
+    }
+
+    /// Announces that there is something to write, once until it is all written.
+    pub(super) fn settle_transmit(&mut self, step: &mut Step<'_>) {
+        if !self.has_unwritten() {
+            return;
+        }
+        if let Some(session) = &mut self.session
+            && session.unwritten_since == Instant::FAR_FUTURE
+        {
+            session.unwritten_since = step.now;
+        }
+        if !self.is_transmit_announced {
+            self.is_transmit_announced = true;
+            step.out.push_back(Output::Transmit {
+                socket: self.socket(),
+            });
+        }
+    }
+
+    /// There was nothing to offer: the next thing to write is announced again.
+    pub(crate) fn has_nothing_to_offer(&mut self) {
+        self.is_transmit_announced = false;
+        if let Some(session) = &mut self.session {
+            session.unwritten_since = Instant::FAR_FUTURE;
+        }
+    }
+}
+
+fn close_unit(plan: &mut Vec<Unit>, what: What, scratch: &[u8]) {
+    plan.push(Unit {
+        what,
+        end: scratch.len(),
+    });
+}
+
+fn offered(scratch: &[u8]) -> u32 {
+    u32::try_from(scratch.len()).unwrap_or(u32::MAX)
+}
+
+/// Encodes a message's frame from byte `written` on, about `quantum` bytes of it; whether that was all.
+fn encode_rest(
+    scratch: &mut Vec<u8>,
+    message: &Message,
+    mask: [u8; 4],
+    written: u64,
+    quantum: u32,
+) -> bool {
+    let payload = message.as_bytes();
+    let header_len = frame_len(payload.len()) - payload.len() as u64;
+    let mut payload_written = 0;
+    if written < header_len {
+        let start = scratch.len();
+        encode_header(scratch, opcode(message), payload.len() as u64, mask);
+        let skipped = start + usize::try_from(written).unwrap_or(0);
+        scratch.drain(start..skipped);
+    } else {
+        payload_written = usize::try_from(written - header_len).unwrap_or(payload.len());
+    }
+    let rest = &payload[payload_written..];
+    let part = rest.len().min(quantum.max(QUANTUM_MIN) as usize);
+    mask_append(scratch, &rest[..part], mask, payload_written);
+    part == rest.len()
+}
+
+fn opcode(message: &Message) -> Opcode {
+    match message.kind() {
+        Kind::Text => Opcode::Text,
+        Kind::Binary => Opcode::Binary,
+    }
+}

@@ -1,0 +1,542 @@
+//! Many connections as one state machine.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use crate::connection::{Connection, Step, Unit};
+use crate::event::{Counters, Reading, State};
+use crate::ids::{ConnectionId, SocketId};
+use crate::io::{AdmissionRequest, Consumer, Input, Output, Shutdown};
+use crate::message::{Message, MessageId};
+use crate::outbound::{KEPT_BYTES, Report, SendError, SendErrorCause};
+use crate::seed::{Jitter, Secrets, Seed};
+use crate::settings::Config;
+use crate::target::Target;
+use crate::time::Instant;
+use crate::timers::TimerHeap;
+
+/// How many bytes a set asks of the admission at a time.
+const BUDGET_CHUNK: u64 = 1024 * 1024;
+/// A set asks for more when it has less than this left.
+const BUDGET_LOW: u64 = 256 * 1024;
+
+/// Many connections, driven together: no I/O, no clock, no entropy of its own.
+///
+/// The contract: change something (a command, [`handle`](Self::handle), [`handle_input`](Self::handle_input), an advance of
+/// [`transmit`](Self::transmit)), then drain [`poll_output`](Self::poll_output) to [`Output::Idle`], then change something again. `now`
+/// may repeat; one that goes back counts as the latest so far.
+///
+/// The work of a call depends on the connections that it concerns, never on how many there are. Two sets
+/// with one seed and the same inputs give the same outputs.
+#[derive(Debug)]
+pub struct ConnectionSet {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    len: usize,
+    timers: TimerHeap,
+    due: Vec<u32>,
+    out: VecDeque<Output>,
+    secrets: Secrets,
+    jitter: Jitter,
+    latest: Instant,
+    scratch: Vec<u8>,
+    plan: Vec<Unit>,
+    budget: Budget,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    generation: u32,
+    connection: Option<Box<Connection>>,
+}
+
+/// The set's share of the bytes that all connections together may hold.
+#[derive(Debug)]
+struct Budget {
+    granted: u64,
+    charged: u64,
+    has_asked: bool,
+    reading: Reading,
+    except: Option<SocketId>,
+}
+
+impl ConnectionSet {
+    /// An empty set. All its randomness comes from `seed`.
+    pub fn new(seed: Seed) -> Self {
+        let (secrets, jitter) = seed.split();
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            len: 0,
+            timers: TimerHeap::new(),
+            due: Vec::new(),
+            out: VecDeque::new(),
+            secrets,
+            jitter,
+            latest: Instant::ORIGIN,
+            scratch: Vec::new(),
+            plan: Vec::new(),
+            budget: Budget {
+                granted: 0,
+                charged: 0,
+                has_asked: false,
+                reading: Reading::Resumed,
+                except: None,
+            },
+        }
+    }
+
+    /// Adds a connection, which begins to dial at once.
+    pub fn insert(
+        &mut self,
+        now: Instant,
+        target: impl Into<Arc<Target>>,
+        config: Arc<Config>,
+        consumer: Consumer,
+    ) -> ConnectionId {
+        let now = self.clamp(now);
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            u32::try_from(self.slots.len() - 1).expect("there are fewer than 2^32 connections")
+        });
+        let slot = &mut self.slots[index as usize];
+        let id = ConnectionId {
+            index,
+            generation: slot.generation,
+        };
+        let jitter = Jitter::from_state(self.jitter.next_u64());
+        let mut step = Step::new(now, &mut self.secrets, &mut self.out);
+        let connection = Connection::new(&mut step, id, target.into(), config, consumer, jitter);
+        slot.connection = Some(Box::new(connection));
+        self.len += 1;
+        id
+    }
+
+    /// Queues a message; it leaves after all that were accepted before, once the connection is ready.
+    ///
+    /// # Errors
+    /// [`SendError`] gives the message back: the queue is full, or the connection has ended.
+    pub fn send(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        message: Message,
+        report: Report,
+    ) -> Result<MessageId, SendError> {
+        if self.get(id).is_none() {
+            let cause = SendErrorCause::Closed;
+            return Err(SendError { message, cause });
+        }
+        self.step(now, id, |connection, step| {
+            connection.send(step.now, message, report)
+        })
+        .expect("the connection was found above")
+    }
+
+    /// Ends a connection; [`Output::Removed`] tells when it is over.
+    pub fn remove(&mut self, now: Instant, id: ConnectionId, how: Shutdown) {
+        self.step(now, id, |connection, step| connection.remove(step, how));
+    }
+
+    /// Closes the connection's session and dials no more until it is resumed. Queued messages stay.
+    pub fn pause(&mut self, now: Instant, id: ConnectionId) {
+        self.step(now, id, Connection::pause);
+    }
+
+    /// Ends a pause.
+    pub fn resume(&mut self, now: Instant, id: ConnectionId) {
+        self.step(now, id, Connection::resume);
+    }
+
+    /// Ends the wait before the next attempt, if the connection is waiting.
+    pub fn retry_now(&mut self, now: Instant, id: ConnectionId) {
+        self.step(now, id, Connection::retry_now);
+    }
+
+    /// Takes note of something that happened outside.
+    pub fn handle(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Timeout => self.handle_timeout(now),
+            Input::BytesGranted(bytes) => self.budget_granted(bytes),
+            Input::Provided {
+                connection,
+                generation,
+                result,
+            } => {
+                self.step(now, connection, |connection, step| {
+                    connection.provided(step, generation, result);
+                });
+            }
+            Input::Resolved {
+                connection,
+                generation,
+                result,
+            } => {
+                self.step(now, connection, |connection, step| {
+                    connection.resolved(step, generation, result);
+                });
+            }
+            Input::Admitted { connection, stage } => {
+                self.step(now, connection, |connection, step| {
+                    connection.admitted(step, stage);
+                });
+            }
+            Input::Connected { socket } => self.socket_step(now, socket, Connection::connected),
+            Input::TransportFailed { socket, error } => {
+                self.socket_step(now, socket, |connection, step| {
+                    connection.transport_failed(step, error);
+                });
+            }
+            Input::Eof { socket } => self.socket_step(now, socket, Connection::ended_by_peer),
+            Input::Ask { connection } => {
+                self.step(now, connection, |connection, _| connection.ask());
+            }
+            Input::Judged(judged) => {
+                self.step(now, judged.batch().connection(), |connection, step| {
+                    connection.judged(step, &judged);
+                });
+            }
+        }
+    }
+
+    /// Takes bytes that were read from a socket; returns how many.
+    ///
+    /// Fewer than given only while the connection is not to be read: keep the rest, and give it again,
+    /// before anything newer, after [`Output::Read`] resumes. All are taken, and ignored, if the socket is
+    /// not, or no longer, the connection's.
+    pub fn handle_input(&mut self, now: Instant, socket: SocketId, bytes: &mut [u8]) -> usize {
+        let mut taken = bytes.len();
+        self.socket_step(now, socket, |connection, step| {
+            taken = connection.receive(step, bytes);
+        });
+        taken
+    }
+
+    /// What a socket is to write next, about 64 KiB at most; `None` if there is nothing.
+    pub fn transmit(&mut self, now: Instant, socket: SocketId) -> Option<Transmit<'_>> {
+        let now = self.clamp(now);
+        self.scratch.clear();
+        self.plan.clear();
+        let slot = self.slots.get_mut(socket.connection.index())?;
+        let connection = slot.connection.as_mut()?;
+        if slot.generation != socket.connection.generation
+            || !connection.has_socket(socket.generation)
+        {
+            return None;
+        }
+        connection.offer(&mut self.secrets, &mut self.scratch, &mut self.plan);
+        if self.plan.is_empty() {
+            connection.has_nothing_to_offer();
+            return None;
+        }
+        Some(Transmit {
+            set: self,
+            now,
+            socket,
+        })
+    }
+
+    /// The next thing to do. Ends with [`Output::Idle`]; drain to there after every change.
+    pub fn poll_output(&mut self, now: Instant) -> Output {
+        if let Some(output) = self.out.pop_front() {
+            return output;
+        }
+        if self.out.capacity() * size_of::<Output>() > KEPT_BYTES * 16 {
+            self.out = VecDeque::new();
+        }
+        let next_timeout = self.timers.peek().map(|(at, _)| at);
+        debug_assert!(
+            next_timeout.is_none_or(|at| !at.is_due(self.latest) || self.latest < now),
+            "a due deadline was not handled"
+        );
+        Output::Idle { next_timeout }
+    }
+}
+
+// Reading.
+impl ConnectionSet {
+    /// Whether this socket is to be read now.
+    pub fn wants_read(&self, socket: SocketId) -> bool {
+        let Some(connection) = self.get(socket.connection) else {
+            return false;
+        };
+        let is_let = self.budget.reading == Reading::Resumed || self.budget.except == Some(socket);
+        is_let && connection.has_socket(socket.generation) && connection.wants_read()
+    }
+
+    /// Where a connection is in its life; `None` once it is removed.
+    pub fn state(&self, id: ConnectionId) -> Option<State> {
+        Some(self.get(id)?.state())
+    }
+
+    /// A connection's counters; `None` once it is removed.
+    pub fn counters(&self, id: ConnectionId) -> Option<Counters> {
+        Some(self.get(id)?.counters())
+    }
+
+    /// What a connection dials; `None` once it is removed.
+    pub fn target(&self, id: ConnectionId) -> Option<&Target> {
+        Some(self.get(id)?.target())
+    }
+
+    /// The connections, in the order of their slots.
+    pub fn ids(&self) -> impl Iterator<Item = ConnectionId> + '_ {
+        self.slots.iter().enumerate().filter_map(|(index, slot)| {
+            slot.connection.as_ref()?;
+            Some(ConnectionId {
+                index: u32::try_from(index).ok()?,
+                generation: slot.generation,
+            })
+        })
+    }
+
+    /// How many connections there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The bytes that the connections hold in queues and unfinished messages, overhead included.
+    pub fn charged_bytes(&self) -> u64 {
+        self.budget.charged
+    }
+
+    /// Checks what must hold between two calls, over all connections. For tests: it costs as much as
+    /// there are connections.
+    ///
+    /// # Panics
+    /// If something does not hold, which is a mistake in this crate.
+    pub fn check_invariants(&self) {
+        self.timers.check_invariants();
+        let mut charged = 0;
+        let mut len = 0;
+        for (index, slot) in self.slots.iter().enumerate() {
+            let Some(connection) = &slot.connection else {
+                continue;
+            };
+            len += 1;
+            charged += connection.charged() as u64;
+            let counters = connection.counters();
+            assert!(counters.are_conserved(), "connection {index}: {counters:?}");
+            if let Some((deadline, kind)) = connection.next_deadline() {
+                let slot = u32::try_from(index).expect("slots are numbered in 32 bits");
+                let armed = self.timers.deadline(slot);
+                assert!(
+                    armed.is_some_and(|armed| armed <= deadline),
+                    "connection {index}: {kind:?} at {deadline} is not armed"
+                );
+            }
+        }
+        assert_eq!(charged, self.budget.charged, "bytes charged");
+        assert_eq!(len, self.len, "connections counted");
+    }
+}
+
+impl ConnectionSet {
+    fn get(&self, id: ConnectionId) -> Option<&Connection> {
+        let slot = self.slots.get(id.index())?;
+        if slot.generation != id.generation {
+            return None;
+        }
+        slot.connection.as_deref()
+    }
+
+    fn clamp(&mut self, now: Instant) -> Instant {
+        self.latest = self.latest.max(now);
+        self.latest
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        let now = self.clamp(now);
+        let mut due = std::mem::take(&mut self.due);
+        while let Some((_, slot)) = self.timers.pop_due(now) {
+            due.push(slot);
+        }
+        for slot in due.drain(..) {
+            let generation = self.slots[slot as usize].generation;
+            let id = ConnectionId {
+                index: slot,
+                generation,
+            };
+            self.step(now, id, Connection::fire_due);
+        }
+        self.due = due;
+    }
+
+    /// Like `step`, for inputs that name a socket: one that is no longer the connection's is counted.
+    fn socket_step(
+        &mut self,
+        now: Instant,
+        socket: SocketId,
+        change: impl FnOnce(&mut Connection, &mut Step<'_>),
+    ) {
+        self.step(now, socket.connection, |connection, step| {
+            if connection.has_socket(socket.generation) {
+                change(connection, step);
+            } else {
+                connection.count_stale_input();
+            }
+        });
+    }
+
+    /// Changes one connection, and does what follows from the change.
+    fn step<R>(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        change: impl FnOnce(&mut Connection, &mut Step<'_>) -> R,
+    ) -> Option<R> {
+        let now = self.clamp(now);
+        let slot = self.slots.get_mut(id.index())?;
+        if slot.generation != id.generation {
+            return None;
+        }
+        let connection = slot.connection.as_mut()?;
+        let charged_before = connection.charged() as u64;
+        let mut step = Step::new(now, &mut self.secrets, &mut self.out);
+        let result = change(connection, &mut step);
+        connection.settle(&mut step);
+        let is_finished = connection.is_finished(now);
+        if is_finished {
+            connection.retire(&mut step);
+        }
+        let charged_after = connection.charged() as u64;
+        self.budget.charged = self.budget.charged - charged_before + charged_after;
+        if is_finished {
+            slot.connection = None;
+            slot.generation = slot.generation.wrapping_add(1);
+            self.free.push(id.index);
+            self.len -= 1;
+            self.budget.charged -= charged_after;
+            self.timers.clear(id.index);
+        } else if let Some((deadline, _)) = connection.next_deadline() {
+            // Later deadlines are not moved: the timer finds out when it fires.
+            let armed = self.timers.deadline(id.index);
+            if armed.is_none_or(|armed| deadline < armed) {
+                self.timers.set(id.index, deadline);
+            }
+        }
+        self.settle_budget(id);
+        Some(result)
+    }
+}
+
+// The byte budget.
+impl ConnectionSet {
+    fn budget_granted(&mut self, bytes: u64) {
+        self.budget.granted += bytes;
+        self.budget.has_asked = false;
+        self.ask_for_bytes();
+        self.settle_read_all(None);
+    }
+
+    fn settle_budget(&mut self, stepped: ConnectionId) {
+        let Budget {
+            granted, charged, ..
+        } = self.budget;
+        let spare = granted.saturating_sub(charged);
+        if spare > 2 * BUDGET_CHUNK || (charged == 0 && spare > BUDGET_CHUNK) {
+            let given = spare - BUDGET_CHUNK;
+            self.budget.granted -= given;
+            self.out
+                .push_back(Output::Admission(AdmissionRequest::GiveBytes(given)));
+        }
+        self.ask_for_bytes();
+        self.settle_read_all(Some(stepped));
+    }
+
+    fn ask_for_bytes(&mut self) {
+        let budget = &mut self.budget;
+        let is_low = budget.granted < budget.charged.saturating_add(BUDGET_LOW);
+        if budget.charged > 0 && is_low && !budget.has_asked {
+            budget.has_asked = true;
+            let wanted = budget.charged.saturating_sub(budget.granted) + BUDGET_CHUNK;
+            self.out
+                .push_back(Output::Admission(AdmissionRequest::TakeBytes(wanted)));
+        }
+    }
+
+    /// Stops reading while more is held than granted. One connection in the middle of a message may go on,
+    /// or those that hold the bytes could never let go of them.
+    fn settle_read_all(&mut self, stepped: Option<ConnectionId>) {
+        let is_over = self.budget.charged > self.budget.granted;
+        let except = if is_over {
+            let current = self.budget.except.filter(|socket| self.is_mid_message(*socket));
+            current.or_else(|| self.find_mid_message(stepped))
+        } else {
+            None
+        };
+        let reading = if is_over {
+            Reading::Paused
+        } else {
+            Reading::Resumed
+        };
+        if reading != self.budget.reading || except != self.budget.except {
+            self.budget.reading = reading;
+            self.budget.except = except;
+            self.out.push_back(Output::ReadAll { reading, except });
+        }
+    }
+
+    fn is_mid_message(&self, socket: SocketId) -> bool {
+        self.get(socket.connection).is_some_and(|connection| {
+            connection.has_socket(socket.generation) && connection.is_mid_message()
+        })
+    }
+
+    fn find_mid_message(&self, stepped: Option<ConnectionId>) -> Option<SocketId> {
+        let candidate = |connection: &Connection| {
+            let socket = connection.socket();
+            self.is_mid_message(socket).then_some(socket)
+        };
+        let own = stepped.and_then(|id| candidate(self.get(id)?));
+        own.or_else(|| {
+            self.slots
+                .iter()
+                .filter_map(|slot| slot.connection.as_deref())
+                .find_map(candidate)
+        })
+    }
+}
+
+/// Bytes that a socket is to write. Dropping it means that nothing was written.
+#[derive(Debug)]
+pub struct Transmit<'a> {
+    set: &'a mut ConnectionSet,
+    now: Instant,
+    socket: SocketId,
+}
+
+impl Transmit<'_> {
+    /// The bytes, in the order in which they are to be written.
+    pub fn slices(&self) -> [IoSlice<'_>; 1] {
+        [IoSlice::new(&self.set.scratch)]
+    }
+
+    /// How many bytes there are; never 0.
+    #[allow(clippy::len_without_is_empty, reason = "it is never empty")]
+    pub fn len(&self) -> usize {
+        self.set.scratch.len()
+    }
+
+    /// The socket accepted the first `written` bytes. The next call of
+    /// [`ConnectionSet::transmit`] goes on behind them.
+    ///
+    /// # Panics
+    /// If `written` is more than [`len`](Self::len).
+    pub fn advance(self, written: usize) {
+        let Self { set, now, socket } = self;
+        let scratch = std::mem::take(&mut set.scratch);
+        let plan = std::mem::take(&mut set.plan);
+        set.step(now, socket.connection, |connection, step| {
+            connection.wrote(step, &scratch, &plan, written);
+        });
+        set.scratch = scratch;
+        set.plan = plan;
+    }
+}

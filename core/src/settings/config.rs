@@ -1,0 +1,37 @@
+//! Settings that were found to be sound.
+
+use super::{ConfigError, Settings};
+use crate::hooks::Hooks;
+
+/// A checked configuration, which many connections may share.
+///
+/// Its values are in range, ordered and not absurd: no arithmetic on them with an
+/// [`Instant`](crate::Instant) overflows. `Config::default()` is every default and no hook.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    settings: Settings,
+    hooks: Hooks,
+}
+
+impl Config {
+    /// Checks `settings`, and `hooks` against each other.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the first key that has an impossible value, in the order in which
+    /// [`Settings`] lists them.
+    pub fn new(settings: Settings, hooks: Hooks) -> Result<Self, ConfigError> {
+        settings.check()?;
+        hooks.check()?;
+        Ok(Self { settings, hooks })
+    }
+
+    /// What is configured as data.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// What is configured as code.
+    pub fn hooks(&self) -> &Hooks {
+        &self.hooks
+    }
+}
