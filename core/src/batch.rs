@@ -76,8 +76,7 @@ impl Contents {
         }
         self.arena.extend_from_slice(message.payload);
         let end = u32::try_from(self.arena.len()).expect("has_room_for was asked");
-        let distance =
-            u32::try_from(message.seq - self.first_seq).expect("has_room_for was asked");
+        let distance = u32::try_from(message.seq - self.first_seq).expect("has_room_for was asked");
         let kind = match message.kind {
             Kind::Text => 0,
             Kind::Binary => BINARY,

@@ -96,7 +96,8 @@ pub enum EventKind {
         /// On which level it failed.
         stage: Stage,
     },
-    /// The inbound queue is full and its socket is no longer read, or is read again.
+    /// The inbound queue is full and its socket is no longer read, or is read again. A pause is told once a
+    /// second at most, its end only if the pause was.
     Reading(Reading),
 }
 
@@ -252,16 +253,8 @@ impl Counters {
     /// Whether both conservation laws hold.
     pub fn are_conserved(&self) -> bool {
         self.accepted
-            == self.waiting
-                + self.in_flight_out
-                + self.written
-                + self.interrupted
-                + self.not_sent
+            == self.waiting + self.in_flight_out + self.written + self.interrupted + self.not_sent
             && self.received
-                == self.delivered
-                    + self.filtered
-                    + self.rejected
-                    + self.dropped
-                    + self.in_flight_in
+                == self.delivered + self.filtered + self.rejected + self.dropped + self.in_flight_in
     }
 }

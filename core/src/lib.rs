@@ -72,7 +72,9 @@ pub use backoff::{Backoff, Ended};
 pub use batch::{Batch, Judged, MessageRef, Messages, NotText, Verdict};
 pub use classify::Class;
 pub use event::{Counters, Event, EventKind, GaveUpCause, Outcome, Reading, State};
-pub use hooks::{Decode, Expect, Hooks, Provider, ReadyStep, Reply, Resume, Template, Urgency, Urgent};
+pub use hooks::{
+    Decode, Expect, Hooks, Provider, ReadyStep, Reply, Resume, Template, Urgency, Urgent,
+};
 pub use ids::{ConnectionId, SocketId};
 pub use io::{AdmissionRequest, ConnectionReport, Consumer, Input, Output, Peer, Shutdown};
 pub use letter::{DeadLetter, Direction, Stage};

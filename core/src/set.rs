@@ -466,7 +466,10 @@ impl ConnectionSet {
     fn settle_read_all(&mut self, stepped: Option<ConnectionId>) {
         let is_over = self.budget.charged > self.budget.granted;
         let except = if is_over {
-            let current = self.budget.except.filter(|socket| self.is_mid_message(*socket));
+            let current = self
+                .budget
+                .except
+                .filter(|socket| self.is_mid_message(*socket));
             current.or_else(|| self.find_mid_message(stepped))
         } else {
             None

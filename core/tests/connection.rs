@@ -25,9 +25,12 @@ fn opened() -> Pair {
 }
 
 fn last_closed(pair: &Pair) -> &CloseReason {
-    let closed = pair.kinds().into_iter().rev().find_map(|kind| match kind {
-        EventKind::Closed { reason, .. } => Some(reason),
-        _ => None,
+    let closed = pair.kinds().into_iter().rev().find_map(|kind| {
+        if let EventKind::Closed { reason, .. } = kind {
+            Some(reason)
+        } else {
+            None
+        }
     });
     closed.expect("something ended")
 }
@@ -89,7 +92,10 @@ fn an_idempotent_message_that_was_cut_goes_out_again_whole_and_first() {
     pair.send(Message::text("again").idempotent());
     pair.send("after");
     let socket = pair.socket.expect("a socket");
-    pair.set.transmit(pair.now, socket).expect("more").advance(3);
+    pair.set
+        .transmit(pair.now, socket)
+        .expect("more")
+        .advance(3);
     pair.drain();
     reset(&mut pair);
     pair.is_blocked = false;
@@ -116,7 +122,10 @@ fn a_ping_is_answered_between_messages_and_not_inside_one() {
     pair.is_blocked = true;
     pair.send("0123456789");
     let socket = pair.socket.expect("a socket");
-    pair.set.transmit(pair.now, socket).expect("more").advance(5);
+    pair.set
+        .transmit(pair.now, socket)
+        .expect("more")
+        .advance(5);
     pair.drain();
     pair.send("later");
     pair.receive(&frame(PING, b"?"));
@@ -443,6 +452,6 @@ fn batches_grow_while_the_consumer_is_busy() {
     for _ in 0..3 {
         pair.ask();
     }
-    let sizes: Vec<_> = pair.batches.iter().map(|batch| batch.len()).collect();
+    let sizes: Vec<_> = pair.batches.iter().map(ropewalk_core::Batch::len).collect();
     assert_eq!(sizes, [1, 3, 3, 1]);
 }

@@ -361,10 +361,10 @@ impl Connection {
         self.moved(step, moved);
         self.tally.sessions = self.tally.sessions.saturating_add(1);
         self.was_ever_ready = true;
-        let spread = self
-            .settings()
-            .keepalive
-            .map(|k| self.jitter.between(std::time::Duration::ZERO, k.interval / 2));
+        let spread = self.settings().keepalive.map(|k| {
+            self.jitter
+                .between(std::time::Duration::ZERO, k.interval / 2)
+        });
         let endpoint = self.endpoint_shown();
         let Some(session) = &mut self.session else {
             return;
@@ -380,7 +380,10 @@ impl Connection {
     /// The transport of an attempt failed: the next address, if there is one, or the end of the attempt.
     pub(super) fn dial_failed(&mut self, step: &mut Step<'_>, error: TransportError) {
         let has_another = self.life.state() == State::Connecting
-            && self.attempt.as_ref().is_some_and(|a| !a.addresses.is_empty());
+            && self
+                .attempt
+                .as_ref()
+                .is_some_and(|a| !a.addresses.is_empty());
         if has_another {
             self.queue_for_next_address(step);
         } else {
@@ -391,7 +394,10 @@ impl Connection {
     /// The deadline of the attempt's stage has passed.
     pub(super) fn attempt_timed_out(&mut self, step: &mut Step<'_>, kind: TimerKind) {
         let has_another = kind == TimerKind::Connect
-            && self.attempt.as_ref().is_some_and(|a| !a.addresses.is_empty());
+            && self
+                .attempt
+                .as_ref()
+                .is_some_and(|a| !a.addresses.is_empty());
         if has_another {
             step.out.push_back(Output::Abort {
                 socket: self.socket(),

@@ -94,11 +94,9 @@ impl Connection {
                 let session = self.session.as_ref()?;
                 session.close.as_ref().map(|close| close.timer())
             }
-            State::Idle
-            | State::WaitingForSlot
-            | State::Paused
-            | State::Closed
-            | State::GaveUp => None,
+            State::Idle | State::WaitingForSlot | State::Paused | State::Closed | State::GaveUp => {
+                None
+            }
         }
     }
 

@@ -1,7 +1,10 @@
 //! Ends: of a session, of an attempt, and of the connection.
 
+use std::time::Duration;
+
+use crate::admission::Dial;
 use crate::backoff::Ended;
-use crate::classify::{Class, StrikeVerdict, classify};
+use crate::classify::{Class, Hint, StrikeVerdict, classify};
 use crate::event::{EventKind, GaveUpCause, Outcome, Reading, State};
 use crate::io::{AdmissionRequest, Output};
 use crate::letter::{DeadLetter, Direction, Stage};
@@ -9,7 +12,7 @@ use crate::message::Resend;
 use crate::reason::{CloseReason, TimerKind, TransportError, TransportErrorKind};
 use crate::settings::{FirstDial, Reconnect};
 use crate::time::Instant;
-use crate::websocket::{CloseCode, CloseFrame, UpgradeError};
+use crate::websocket::{CloseCode, CloseFrame, ResponseReader, UpgradeError};
 
 use super::receive::close_code_of;
 use super::state::Intent;
@@ -213,7 +216,7 @@ impl Connection {
             }
             State::Upgrading => {
                 let reader = self.attempt.as_mut().and_then(|a| a.take_reader());
-                let error = reader.map_or(UpgradeError::Eof { bytes: 0 }, |reader| reader.end());
+                let error = reader.map_or(UpgradeError::Eof { bytes: 0 }, ResponseReader::end);
                 self.attempt_failed(step, CloseReason::Upgrade(error));
             }
             State::Readying | State::Open | State::Closing => {
@@ -322,7 +325,11 @@ impl Connection {
         self.attempt_failed_without_socket(step, reason);
     }
 
-    pub(super) fn attempt_failed_without_socket(&mut self, step: &mut Step<'_>, reason: CloseReason) {
+    pub(super) fn attempt_failed_without_socket(
+        &mut self,
+        step: &mut Step<'_>,
+        reason: CloseReason,
+    ) {
         let was_accepted = self.life.state() == State::Upgrading;
         self.attempt = None;
         self.is_transmit_announced = false;
@@ -337,7 +344,7 @@ impl Connection {
             step,
             EventKind::Closed {
                 reason: reason.clone(),
-                uptime: std::time::Duration::ZERO,
+                uptime: Duration::ZERO,
             },
         );
         self.go_on_after(step, reason, ended);
@@ -367,7 +374,8 @@ impl Connection {
         let history = self.history.get_or_insert_default();
         let Some(found) = classify(&reason, &settings.classification) else {
             // A pause that was taken back before its close was over.
-            return self.wait(step, step.now);
+            self.wait(step, step.now);
+            return self.start_dial(step, Dial::Redial);
         };
         let give_up = if settings.reconnect == Reconnect::Never {
             Some(GaveUpCause::OneSession)
@@ -381,12 +389,10 @@ impl Connection {
                     history.reauths += 1;
                     None
                 }
-                Class::Strike => {
-                    match history.strikes.record(step.now, found.cause) {
-                        StrikeVerdict::Tolerated => None,
-                        StrikeVerdict::GiveUp => Some(GaveUpCause::Strikes),
-                    }
-                }
+                Class::Strike => match history.strikes.record(step.now, found.cause) {
+                    StrikeVerdict::Tolerated => None,
+                    StrikeVerdict::GiveUp => Some(GaveUpCause::Strikes),
+                },
                 Class::Retry | Class::Resource => None,
             }
         };
@@ -402,16 +408,22 @@ impl Connection {
             found.hint,
         );
         let since = history.failing_since;
-        if self.backoff.is_exhausted(&settings.backoff, step.now, since) {
+        if self
+            .backoff
+            .is_exhausted(&settings.backoff, step.now, since)
+        {
             return self.give_up(step, reason, GaveUpCause::Exhausted);
         }
         if self.backoff.is_flapping() && !was_flapping {
             let sessions = self.backoff.short_sessions();
             self.emit(step, EventKind::Flapping { sessions });
         }
-        if ended != Ended::StableSession && found.class != Class::Resource {
+        let is_sent_elsewhere = matches!(found.hint, Hint::AnotherAddress { .. });
+        let is_failure = ended != Ended::StableSession && found.class != Class::Resource;
+        if is_failure || is_sent_elsewhere {
             let endpoints = self.target.endpoints().len();
-            self.endpoint = u16::try_from((usize::from(self.endpoint) + 1) % endpoints).unwrap_or(0);
+            self.endpoint =
+                u16::try_from((usize::from(self.endpoint) + 1) % endpoints).unwrap_or(0);
         }
         self.wait(step, step.now + delay);
         let retrying = EventKind::Retrying {
@@ -424,7 +436,8 @@ impl Connection {
     }
 
     fn wait(&mut self, step: &mut Step<'_>, until: Instant) {
-        self.redial_at = until;
+        // A wait of nothing is due at the next instant, so that every deadline lies ahead of its step.
+        self.redial_at = until.max(step.now + Duration::from_nanos(1));
         let moved = self.life.move_to_backoff();
         self.moved(step, moved);
     }
@@ -497,7 +510,10 @@ impl Connection {
     fn finish(&mut self, step: &mut Step<'_>) {
         let moved = self.life.move_to_closed();
         self.moved(step, moved);
-        self.abandon_outbound(step, "the connection was closed before the message was sent");
+        self.abandon_outbound(
+            step,
+            "the connection was closed before the message was sent",
+        );
     }
 
     /// What was not begun when the connection ended is not sent: each message becomes a dead letter.

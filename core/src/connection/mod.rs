@@ -77,6 +77,7 @@ pub(crate) struct Connection {
     life: Lifecycle,
     consumer: Consumer,
     reading: Reading,
+    is_pause_told: bool,
     is_transmit_announced: bool,
     was_ever_ready: bool,
     endpoint: u16,
@@ -105,6 +106,8 @@ struct History {
     /// When the present row of failures began.
     failing_since: Instant,
     invalid: Invalid,
+    /// When the application was last told that its slowness stops the reading.
+    pause_told_at: Option<Instant>,
 }
 
 /// The counters as they are kept; [`Counters`] derives the rest.
@@ -149,6 +152,7 @@ impl Connection {
             life: Lifecycle::new(),
             consumer,
             reading: Reading::Resumed,
+            is_pause_told: false,
             is_transmit_announced: false,
             was_ever_ready: false,
             endpoint: 0,
@@ -209,7 +213,8 @@ impl Connection {
                 Verdict::Ack => continue,
                 Verdict::Retry { after } if batch.attempt() <= policy.attempts_max => {
                     again.push(*index);
-                    delay = delay.max(after.unwrap_or_else(|| retry_delay(&policy, batch.attempt())));
+                    delay =
+                        delay.max(after.unwrap_or_else(|| retry_delay(&policy, batch.attempt())));
                     continue;
                 }
                 Verdict::Retry { .. } => {
@@ -255,13 +260,13 @@ impl Connection {
         self.life.want(Intent::Run);
         // A close that is still under way ends first; what follows it is decided then.
         if self.life.state() == State::Paused {
-            self.start_dial(step, Dial::First);
+            self.start_dial(step, Dial::Redial);
         }
     }
 
     pub(crate) fn retry_now(&mut self, step: &mut Step<'_>) {
         if self.life.state() == State::Backoff {
-            self.start_dial(step, Dial::First);
+            self.start_dial(step, Dial::Redial);
         }
     }
 
@@ -352,8 +357,7 @@ impl Connection {
     }
 
     fn current_endpoint(&self) -> &Endpoint {
-        let endpoints = self.target.endpoints();
-        &endpoints[usize::from(self.endpoint) % endpoints.len()]
+        endpoint_of(&self.target, self.endpoint)
     }
 
     fn endpoint_shown(&self) -> Box<str> {
@@ -363,6 +367,11 @@ impl Connection {
             .to_string()
             .into()
     }
+}
+
+fn endpoint_of(target: &Target, index: u16) -> &Endpoint {
+    let endpoints = target.endpoints();
+    &endpoints[usize::from(index) % endpoints.len()]
 }
 
 // Reading.

@@ -1,5 +1,7 @@
 //! Bytes in: messages for the consumer, control frames for the session.
 
+use std::time::Duration;
+
 use crate::batch::MessageRef;
 use crate::event::{EventKind, Reading, State};
 use crate::hooks::{ReadyStep, Reply, Urgency};
@@ -10,11 +12,12 @@ use crate::letter::{DeadLetter, Direction, Stage};
 use crate::message::Message;
 use crate::reason::CloseReason;
 use crate::settings::{Config, InvalidFate};
+use crate::target::Endpoint;
 use crate::time::Instant;
 use crate::websocket::{CloseCode, Item, Limits};
 
 use super::session::Script;
-use super::{Connection, History, Step, Tally};
+use super::{Connection, History, Step, Tally, endpoint_of};
 
 /// What the application's decoder refused of late.
 #[derive(Debug, Default)]
@@ -24,8 +27,8 @@ pub(super) struct Invalid {
     reported_at: Option<Instant>,
 }
 
-/// Refused messages are reported at most this often, with their count.
-const FILTERED_REPORT_INTERVAL: std::time::Duration = std::time::Duration::from_secs(1);
+/// What may happen with every message is told at most this often.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What a message means for the session that it came over.
 enum Meaning {
@@ -79,6 +82,7 @@ impl Connection {
                     let message = MessageRef::new(kind, payload, self.tally.received, step.now);
                     Intake {
                         id: self.id,
+                        endpoint: endpoint_of(&self.target, self.endpoint),
                         generation: self.generation,
                         config: &self.config,
                         inbound: &mut self.inbound,
@@ -183,13 +187,35 @@ impl Connection {
             socket: self.socket(),
             reading: wanted,
         });
-        self.emit(step, EventKind::Reading(wanted));
+        self.tell_reading(step, wanted);
+    }
+
+    /// A queue at its bound fills and empties many times a second: a pause is told once a second at most,
+    /// and its end only if it was.
+    fn tell_reading(&mut self, step: &mut Step<'_>, reading: Reading) {
+        let is_told = match reading {
+            Reading::Paused => {
+                let told_at = &mut self.history.get_or_insert_default().pause_told_at;
+                let is_told =
+                    told_at.is_none_or(|at| step.now.saturating_since(at) >= REPORT_INTERVAL);
+                if is_told {
+                    *told_at = Some(step.now);
+                }
+                self.is_pause_told = is_told;
+                is_told
+            }
+            Reading::Resumed => std::mem::take(&mut self.is_pause_told),
+        };
+        if is_told {
+            self.emit(step, EventKind::Reading(reading));
+        }
     }
 }
 
 /// The way of one message from the socket to the consumer's queue.
 struct Intake<'a> {
     id: ConnectionId,
+    endpoint: &'a Endpoint,
     generation: u32,
     config: &'a Config,
     inbound: &'a mut Inbound,
@@ -283,7 +309,7 @@ impl Intake<'_> {
         let is_too_many = invalid.in_window > policy.invalid_max;
         let is_reported = invalid
             .reported_at
-            .is_none_or(|at| now.saturating_since(at) >= FILTERED_REPORT_INTERVAL);
+            .is_none_or(|at| now.saturating_since(at) >= REPORT_INTERVAL);
         if is_reported {
             invalid.reported_at = Some(now);
         }
@@ -298,13 +324,13 @@ impl Intake<'_> {
             };
             self.emit(step, filtered);
         }
-        is_too_many.then(|| CloseReason::InvalidMessages(reason))
+        is_too_many.then_some(CloseReason::InvalidMessages(reason))
     }
 
     fn emit_letter(&self, step: &mut Step<'_>, message: MessageRef<'_>, reason: &str) {
         step.out.push_back(Output::DeadLetter(Box::new(DeadLetter {
             connection: self.id,
-            endpoint: Box::default(),
+            endpoint: self.endpoint.to_string().into(),
             generation: self.generation,
             seq: message.seq(),
             direction: Direction::Inbound,

@@ -32,6 +32,10 @@ pub(crate) struct Session {
     /// `FAR_FUTURE` unless the peer has bytes to accept.
     pub(super) unwritten_since: Instant,
     pub(super) ping_nonce: u64,
+    #[allow(
+        clippy::box_collection,
+        reason = "eight bytes in every idle session, not 32"
+    )]
     pub(super) pongs: Option<Box<VecDeque<Box<[u8]>>>>,
     pub(super) cut: Option<Box<Cut>>,
     pub(super) close: Option<Box<Close>>,

@@ -6,7 +6,9 @@ use crate::message::{Kind, Message};
 use crate::outbound::{Queued, Report};
 use crate::seed::Secrets;
 use crate::time::Instant;
-use crate::websocket::{Opcode, close_payload, encode_frame, encode_header, frame_len, mask_append};
+use crate::websocket::{
+    Opcode, close_payload, encode_frame, encode_header, frame_len, mask_append,
+};
 
 use super::session::{Cut, QUANTUM_MAX, QUANTUM_MIN};
 use super::{Connection, Step};
@@ -41,7 +43,10 @@ impl Connection {
     /// offered and not begun are offered again with another mask.
     pub(crate) fn offer(&self, secrets: &mut Secrets, scratch: &mut Vec<u8>, plan: &mut Vec<Unit>) {
         if self.life.state() == State::Upgrading {
-            let unsent = self.attempt.as_ref().map(|attempt| attempt.unsent_request());
+            let unsent = self
+                .attempt
+                .as_ref()
+                .map(|attempt| attempt.unsent_request());
             if let Some(request) = unsent.filter(|request| !request.is_empty()) {
                 scratch.extend_from_slice(request);
                 close_unit(plan, What::Request, scratch);
@@ -61,7 +66,8 @@ impl Connection {
                 let (mask, written) = (*mask, *written);
                 messages_begun = 1;
                 if let Some(queued) = self.outbound.get(0) {
-                    let is_whole = encode_rest(scratch, &queued.message, mask, written, session.quantum);
+                    let is_whole =
+                        encode_rest(scratch, &queued.message, mask, written, session.quantum);
                     close_unit(plan, What::Message { mask, written }, scratch);
                     if !is_whole {
                         return;
@@ -233,13 +239,20 @@ impl Connection {
     /// once only the close is left to be said.
     fn may_send_messages(&self) -> bool {
         self.session.as_ref().is_some_and(|session| {
-            session.is_ready() && session.close.as_ref().is_none_or(|close| close.lets_messages_out())
+            session.is_ready()
+                && session
+                    .close
+                    .as_ref()
+                    .is_none_or(|close| close.lets_messages_out())
         })
     }
 
     fn has_unwritten(&self) -> bool {
         if self.life.state() == State::Upgrading {
-            return self.attempt.as_ref().is_some_and(|a| !a.unsent_request().is_empty());
+            return self
+                .attempt
+                .as_ref()
+                .is_some_and(|a| !a.unsent_request().is_empty());
         }
         let Some(session) = &self.session else {
             return false;
@@ -251,7 +264,10 @@ impl Connection {
         !is_close_sent
             && (session.pongs.is_some()
                 || session.is_ping_unsent
-                || session.script.as_ref().is_some_and(|s| !s.unsent.is_empty())
+                || session
+                    .script
+                    .as_ref()
+                    .is_some_and(|s| !s.unsent.is_empty())
                 || (self.may_send_messages() && !self.outbound.is_empty())
                 || session.close.as_ref().is_some_and(|close| close.is_due()))
     }

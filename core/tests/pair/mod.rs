@@ -130,9 +130,7 @@ impl Pair {
     /// Brings bytes from the server; returns how many were taken.
     pub fn receive(&mut self, bytes: &[u8]) -> usize {
         let socket = self.socket.expect("there is a socket");
-        let taken = self
-            .set
-            .handle_input(self.now, socket, &mut bytes.to_vec());
+        let taken = self.set.handle_input(self.now, socket, &mut bytes.to_vec());
         self.drain();
         taken
     }
@@ -248,7 +246,8 @@ impl Pair {
                 return;
             }
             let taken = transmit.len().min(self.kernel_takes);
-            self.written.extend_from_slice(&transmit.slices()[0][..taken]);
+            self.written
+                .extend_from_slice(&transmit.slices()[0][..taken]);
             transmit.advance(taken);
         }
     }
@@ -345,4 +344,3 @@ pub fn frames_of(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
     }
     frames
 }
-

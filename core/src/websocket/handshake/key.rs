@@ -2,9 +2,8 @@
 
 use std::fmt;
 
+use data_encoding::BASE64;
 use tungstenite::handshake::derive_accept_key;
-
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// The value of `Sec-WebSocket-Key`: sixteen random bytes, fresh for each attempt, in base64
 /// (RFC 6455 §4.1).
@@ -16,15 +15,8 @@ pub struct HandshakeKey([u8; 24]);
 impl HandshakeKey {
     /// The key that encodes `nonce`.
     pub fn from_nonce(nonce: [u8; 16]) -> Self {
-        let mut key = [b'='; 24];
-        for (group, out) in nonce.chunks(3).zip(key.chunks_mut(4)) {
-            let byte = |i| u32::from(group.get(i).copied().unwrap_or_default());
-            let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-            // A group of n bytes has n + 1 digits; the padding is there already.
-            for (i, digit) in out.iter_mut().take(group.len() + 1).enumerate() {
-                *digit = ALPHABET[(bits >> (18 - 6 * i) & 0x3f) as usize];
-            }
-        }
+        let mut key = [0; 24];
+        BASE64.encode_mut(&nonce, &mut key);
         Self(key)
     }
 
