@@ -166,7 +166,8 @@ pub enum Output {
     Removed(Box<ConnectionReport>),
     /// There is nothing else to do until an input comes, or this deadline, if there is one.
     Idle {
-        /// When to send [`Input::Timeout`]; later than the last `now`.
+        /// When to send [`Input::Timeout`]. It lies in the past if an input for one connection came after the
+        /// deadline of another: then send it at once.
         next_timeout: Option<Instant>,
     },
 }
@@ -219,6 +220,11 @@ pub enum AdmissionRequest {
 pub enum Shutdown {
     /// Send what is queued, close the WebSocket, let the consumer finish; whatever is left at the deadline is dropped and reported.
     Graceful {
+        /// When patience ends.
+        deadline: Instant,
+    },
+    /// As graceful, but the consumer is gone: what it has not taken is dropped and counted.
+    Unread {
         /// When patience ends.
         deadline: Instant,
     },

@@ -7,7 +7,7 @@ use crate::websocket::{CloseFrame, ProtocolError, UpgradeError};
 
 /// Why an attempt or a session ended.
 ///
-/// The classification table ([`Classification`](crate::Classification)) maps each reason to what
+/// The [classification table](crate::classify::table) maps each reason to what
 /// happens next.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -134,10 +134,19 @@ impl From<io::Error> for TransportError {
 
 impl From<&io::Error> for TransportError {
     fn from(error: &io::Error) -> Self {
-        Self {
-            kind: kind_of(error),
-            detail: error.to_string().into(),
-        }
+        let kind = kind_of(error);
+        let detail = match kind {
+            // The kind says what the system's words would only repeat.
+            TransportErrorKind::Refused
+            | TransportErrorKind::Reset
+            | TransportErrorKind::Unreachable
+            | TransportErrorKind::Eof
+            | TransportErrorKind::SelfConnect => Box::default(),
+            TransportErrorKind::Resource
+            | TransportErrorKind::Denied
+            | TransportErrorKind::Other => error.to_string().into(),
+        };
+        Self { kind, detail }
     }
 }
 

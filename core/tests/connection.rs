@@ -343,6 +343,26 @@ fn a_graceful_end_sends_the_backlog_and_reports_every_message() {
 }
 
 #[test]
+fn an_end_without_a_consumer_waits_for_no_consumer() {
+    let mut pair = opened();
+    pair.stop_asking();
+    pair.receive(&[text("taken"), text("never asked for")].concat());
+    let deadline = pair.now + Duration::from_secs(5);
+    let how = Shutdown::Unread { deadline };
+    pair.set.remove(pair.now, pair.id, how);
+    pair.drain();
+    pair.receive(&[text("too late"), close(1000)].concat());
+    let socket = pair.socket.expect("it waits for the server's end");
+    pair.handle(Input::Eof { socket });
+    let counters = pair.removed[0].counters;
+    assert_eq!(
+        (counters.received, counters.dropped),
+        (3, 3 - counters.delivered)
+    );
+    assert!(counters.are_conserved());
+}
+
+#[test]
 fn an_end_with_a_silent_server_keeps_its_deadline() {
     let mut pair = opened();
     let deadline = pair.now + Duration::from_secs(2);

@@ -51,6 +51,14 @@ pub(super) struct Ending {
     pub(super) deadline: Instant,
     /// The state that the end began in.
     pub(super) state: State,
+    pub(super) inbox: Inbox,
+}
+
+/// Whether somebody will still take what was received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Inbox {
+    Awaited,
+    Abandoned,
 }
 
 impl Close {
@@ -451,6 +459,7 @@ impl Connection {
             Box::new(Ending {
                 deadline: Instant::FAR_FUTURE,
                 state: State::GaveUp,
+                inbox: Inbox::Awaited,
             })
         });
         self.abandon_outbound(step, &why);

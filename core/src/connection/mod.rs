@@ -34,7 +34,7 @@ use crate::target::{Endpoint, Target};
 use crate::time::Instant;
 
 use attempt::Attempt;
-use ending::Ending;
+use ending::{Ending, Inbox};
 use receive::Invalid;
 use session::Session;
 use state::{Intent, Lifecycle, Moved};
@@ -271,15 +271,23 @@ impl Connection {
     }
 
     pub(crate) fn remove(&mut self, step: &mut Step<'_>, how: Shutdown) {
-        let deadline = match how {
-            Shutdown::Abort => step.now,
-            Shutdown::Graceful { deadline } => deadline,
+        let (deadline, inbox) = match how {
+            Shutdown::Abort => (step.now, Inbox::Awaited),
+            Shutdown::Graceful { deadline } => (deadline, Inbox::Awaited),
+            Shutdown::Unread { deadline } => (deadline, Inbox::Abandoned),
         };
         let state = self.life.state();
-        let ending = self
-            .ending
-            .get_or_insert_with(|| Box::new(Ending { deadline, state }));
+        let ending = self.ending.get_or_insert_with(|| {
+            Box::new(Ending {
+                deadline,
+                state,
+                inbox,
+            })
+        });
         ending.deadline = ending.deadline.min(deadline);
+        if inbox == Inbox::Abandoned {
+            ending.inbox = inbox;
+        }
         self.life.want(Intent::End);
         if !self.life.state().is_terminal() {
             self.stop(step, Some(deadline));
@@ -298,6 +306,13 @@ fn retry_delay(policy: &RetryPolicy, attempt: u32) -> Duration {
 impl Connection {
     /// Tells the driver what this step has made necessary. Called once after each step.
     pub(crate) fn settle(&mut self, step: &mut Step<'_>) {
+        if self
+            .ending
+            .as_ref()
+            .is_some_and(|e| e.inbox == Inbox::Abandoned)
+        {
+            self.tally.dropped += self.inbound.clear(self.consumer);
+        }
         self.settle_close(step);
         self.settle_delivery(step);
         self.settle_reading(step);
