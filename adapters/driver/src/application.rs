@@ -1,0 +1,87 @@
+//! The application's own asynchronous functions, as a connection keeps them.
+
+use std::any::Any;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use ropewalk_core::{AttemptRequest, Batch, Judged};
+
+use crate::runtime::Socket;
+
+pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// An asynchronous function that many tasks may call.
+type Function<A, T> = Arc<dyn Fn(A) -> BoxFuture<T> + Send + Sync>;
+
+/// A processor: an asynchronous function from a batch to verdicts.
+#[derive(Clone)]
+pub(crate) struct Process(pub(crate) Function<Batch, Judged>);
+
+/// A request provider.
+#[derive(Clone)]
+pub(crate) struct Provide(pub(crate) Function<u32, Result<AttemptRequest, Box<str>>>);
+
+/// A transport of the application's own, connected anew for each attempt.
+#[derive(Clone)]
+pub(crate) struct Transport(pub(crate) Function<Box<str>, io::Result<Box<dyn Socket>>>);
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Process(..)")
+    }
+}
+
+impl fmt::Debug for Provide {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Provide(..)")
+    }
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Transport(..)")
+    }
+}
+
+/// The application's code panicked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("panicked: {0}")]
+pub(crate) struct Panicked(Box<str>);
+
+/// Runs the application's code. A panic is an error, and what the code left behind is not used again.
+pub(crate) fn guard<T>(run: impl FnOnce() -> T) -> Result<T, Panicked> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|payload| Panicked(words(&*payload)))
+}
+
+/// Calls an asynchronous function of the application and waits for it, with panics as errors.
+pub(crate) async fn call<T>(function: impl FnOnce() -> BoxFuture<T>) -> Result<T, Panicked> {
+    Guarded(guard(function)?).await
+}
+
+struct Guarded<T>(BoxFuture<T>);
+
+impl<T> Future for Guarded<T> {
+    type Output = Result<T, Panicked>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match guard(|| self.0.as_mut().poll(cx)) {
+            Ok(poll) => poll.map(Ok),
+            Err(panicked) => Poll::Ready(Err(panicked)),
+        }
+    }
+}
+
+fn words(payload: &(dyn Any + Send)) -> Box<str> {
+    if let Some(words) = payload.downcast_ref::<&str>() {
+        (*words).into()
+    } else if let Some(words) = payload.downcast_ref::<String>() {
+        words.as_str().into()
+    } else {
+        "without words".into()
+    }
+}

@@ -1,0 +1,55 @@
+//! How much a shard does before it lets others run.
+
+use std::time::{Duration, Instant};
+
+/// The longest that a shard works in one poll.
+const TIME: Duration = Duration::from_micros(200);
+/// The most bytes that a shard reads and writes in one poll.
+const BYTES: usize = 1 << 20;
+/// The most bytes that one socket writes in its turn.
+pub(crate) const WRITE_QUANTUM: usize = 256 << 10;
+
+/// What is left of one poll's allowance. In bytes and time, never in counts: what a message or a socket
+/// costs differs by a factor of a thousand.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    began: Instant,
+    bytes: usize,
+}
+
+/// Whether there is some left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    Some,
+    Nothing,
+}
+
+impl Budget {
+    pub(crate) fn renewed() -> Self {
+        Self {
+            began: Instant::now(),
+            bytes: BYTES,
+        }
+    }
+
+    pub(crate) fn charge(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    pub(crate) fn left(&self) -> Left {
+        self.left_of(TIME)
+    }
+
+    /// What is left for the first of two kinds of work, so that it cannot starve the second.
+    pub(crate) fn left_of_half(&self) -> Left {
+        self.left_of(TIME / 2)
+    }
+
+    fn left_of(&self, time: Duration) -> Left {
+        if self.bytes == 0 || self.began.elapsed() >= time {
+            Left::Nothing
+        } else {
+            Left::Some
+        }
+    }
+}

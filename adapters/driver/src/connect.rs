@@ -1,0 +1,357 @@
+//! What a user wants of a connection.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ropewalk_core::hooks::TemplateError;
+use ropewalk_core::settings::{Keepalive, Reconnect};
+use ropewalk_core::target::Dialler;
+use ropewalk_core::{
+    AttemptRequest, Batch, Config, ConfigError, Decode, Expect, Hooks, Judged, MessageRef,
+    Provider, ReadyStep, Reply, Resume, Settings, Target, TargetError, Template, Urgency, Urgent,
+};
+
+use crate::application::{Process, Provide, Transport, guard};
+use crate::runtime::Socket;
+
+/// A connection to be opened: where to, what to say first, what to do with its messages, and every
+/// setting that differs from its default.
+///
+/// What can be wrong with a URL, a header or a subprotocol is an error at once. What can be wrong with
+/// the rest ([`settings`](Self::settings), a ready script's template) is told by [`check`](Self::check);
+/// a value that comes from outside the program should be checked before it is opened.
+#[derive(Clone, Debug)]
+pub struct Connect {
+    name: Option<Arc<str>>,
+    target: Target,
+    settings: Settings,
+    hooks: Hooks,
+    template: Option<TemplateError>,
+    process: Option<Process>,
+    provide: Option<Provide>,
+    transport: Option<Transport>,
+}
+
+/// Why a connection cannot be opened as it was described.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidConnect {
+    /// The URL, a header or a subprotocol.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// A setting.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A message of the ready script.
+    #[error("the ready script: {0}")]
+    Template(#[from] TemplateError),
+}
+
+// Where to.
+impl Connect {
+    /// A connection to a `ws://` URL, with every default.
+    ///
+    /// # Errors
+    /// The text is no URL that can be dialled ([`TargetError`]).
+    pub fn to(url: &str) -> Result<Self, InvalidConnect> {
+        Ok(Self::to_target(Target::parse(url)?))
+    }
+
+    /// A connection to a target that was put together elsewhere.
+    pub fn to_target(target: Target) -> Self {
+        Self {
+            name: None,
+            target,
+            settings: Settings::default(),
+            hooks: Hooks::default(),
+            template: None,
+            process: None,
+            provide: None,
+            transport: None,
+        }
+    }
+
+    /// Another URL, tried when the one before has failed.
+    ///
+    /// # Errors
+    /// As [`to`](Self::to).
+    pub fn or(mut self, url: &str) -> Result<Self, InvalidConnect> {
+        self.target = self.target.or(url)?;
+        Ok(self)
+    }
+
+    /// A header of the upgrade request.
+    ///
+    /// # Errors
+    /// It is no header, is one that the handshake needs for itself, or was given before.
+    pub fn header(mut self, name: &str, value: &str) -> Result<Self, InvalidConnect> {
+        self.target = self.target.header(name, value)?;
+        Ok(self)
+    }
+
+    /// A subprotocol to offer, less wanted than those before it.
+    ///
+    /// # Errors
+    /// It is no token (RFC 6455 §4.1), or was given before.
+    pub fn subprotocol(mut self, name: &str) -> Result<Self, InvalidConnect> {
+        self.target = self.target.subprotocol(name)?;
+        Ok(self)
+    }
+
+    /// Asks `provider` before each attempt for what to change in the request, such as fresh credentials;
+    /// it is told how many attempts in a row have failed. It runs in a task of its own, may take
+    /// [`Timeouts::provider`](ropewalk_core::Timeouts::provider), and its failure is the attempt's.
+    #[must_use]
+    pub fn request<F, E>(mut self, provider: impl Fn(u32) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<AttemptRequest, E>> + Send + 'static,
+        E: fmt::Display,
+    {
+        self.provide = Some(Provide(Arc::new(move |failures| {
+            let request = provider(failures);
+            Box::pin(async move { request.await.map_err(|error| error.to_string().into()) })
+        })));
+        self
+    }
+
+    /// Uses a transport of the application's own in the place of TCP: `dial` is called for each attempt
+    /// with the endpoint, without its secrets. No name is resolved.
+    ///
+    /// The future and the socket are polled on the task that serves other connections too, and must never
+    /// block it.
+    #[must_use]
+    pub fn over<F, S>(mut self, dial: impl Fn(Box<str>) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = io::Result<S>> + Send + 'static,
+        S: Socket,
+    {
+        self.transport = Some(Transport(Arc::new(move |endpoint| {
+            let socket = dial(endpoint);
+            Box::pin(async move { Ok(Box::new(socket.await?) as Box<dyn Socket>) })
+        })));
+        self
+    }
+}
+
+// What to say first, and what to make of messages.
+impl Connect {
+    /// Sends this text on each new session before anything else: to log in, to subscribe. Several are
+    /// sent in order. `${next}` in it is the next sequence number wanted (see [`resume`](Self::resume)),
+    /// `$${` a plain `${`.
+    #[must_use]
+    pub fn ready(mut self, template: &str) -> Self {
+        match Template::parse(template) {
+            Ok(template) => self.hooks.ready.push(ReadyStep::Send(template)),
+            Err(error) => {
+                self.template.get_or_insert(error);
+            }
+        }
+        self
+    }
+
+    /// Waits at this point of the ready script for a reply that `recognise` accepts. Replies are not
+    /// delivered as messages.
+    #[must_use]
+    pub fn expect(
+        mut self,
+        recognise: impl Fn(MessageRef<'_>) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let expect = Expect::new(recognise);
+        self.hooks.ready.push(ReadyStep::Expect(expect));
+        self
+    }
+
+    /// Says where messages carry a sequence number and which one is the first: then the ready script can
+    /// ask each new session for the `${next}` one, and a jump is an event.
+    #[must_use]
+    pub fn resume(
+        mut self,
+        start: u64,
+        sequence: impl Fn(MessageRef<'_>) -> Option<u64> + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.resume = Some(Resume::new(start, sequence));
+        self
+    }
+
+    /// Tells sound messages from those to filter; `Err` is the reason. It is called for every message on
+    /// the task that serves other connections too, and must be quick.
+    #[must_use]
+    pub fn decode(
+        mut self,
+        decode: impl Fn(MessageRef<'_>) -> Result<(), Box<str>> + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.decode = Some(Decode::new(decode));
+        self
+    }
+
+    /// Tells messages that are not to wait for others to fill a batch. Called like
+    /// [`decode`](Self::decode).
+    #[must_use]
+    pub fn urgent(
+        mut self,
+        urgency: impl Fn(MessageRef<'_>) -> Urgency + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.urgent = Some(Urgent::new(urgency));
+        self
+    }
+
+    /// Gives every batch to `processor`, which returns a verdict on each message. It runs in a task of its
+    /// own, one call at a time, and waits for nobody else's. A panic rejects its batch.
+    ///
+    /// A call that is still running when the connection has ended for good is dropped where it waits.
+    #[must_use]
+    pub fn process<F>(mut self, processor: impl Fn(Batch) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Judged> + Send + 'static,
+    {
+        let process = move |batch| Box::pin(processor(batch)) as _;
+        self.process = Some(Process(Arc::new(process)));
+        self
+    }
+}
+
+// Settings.
+impl Connect {
+    /// The name in events, letters and reports. Default: a number that counts the fleet's connections.
+    /// Nothing keeps two connections from having one name.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Dials again when no data message came for this long, whatever pings say. Default: off.
+    #[must_use]
+    pub fn stale_after(mut self, after: Duration) -> Self {
+        self.settings.stale_after = Some(after);
+        self
+    }
+
+    /// Pings a silent server after `interval`, and dials again if there is no sign of life for a further
+    /// `timeout`. Default: 20 s each.
+    #[must_use]
+    pub fn keepalive(mut self, interval: Duration, timeout: Duration) -> Self {
+        self.settings.keepalive = Some(Keepalive { interval, timeout });
+        self
+    }
+
+    /// Replaces all settings.
+    #[must_use]
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Replaces everything that the application does in the middle of a connection's work: the ready
+    /// script, the decoder, the sequence and urgency functions.
+    #[must_use]
+    pub fn hooks(mut self, hooks: Hooks) -> Self {
+        self.hooks = hooks;
+        self.template = None;
+        self
+    }
+
+    /// Finds out whether it can be opened.
+    ///
+    /// # Errors
+    /// [`InvalidConnect::Config`] names the key of a setting that is impossible;
+    /// [`InvalidConnect::Template`] says what is wrong with the ready script.
+    pub fn check(self) -> Result<Self, InvalidConnect> {
+        self.config()?;
+        Ok(self)
+    }
+
+    /// One session and no more.
+    pub(crate) fn once(mut self) -> Self {
+        self.settings.reconnect = Reconnect::Never;
+        self
+    }
+
+    fn config(&self) -> Result<Config, InvalidConnect> {
+        if let Some(error) = &self.template {
+            return Err(error.clone().into());
+        }
+        let mut hooks = guarded(self.hooks.clone());
+        hooks.provider = match self.provide {
+            Some(_) => Provider::PerAttempt,
+            None => Provider::None,
+        };
+        Ok(Config::new(self.settings.clone(), hooks)?)
+    }
+}
+
+/// A connection that is known to be sound.
+pub(crate) struct Checked {
+    pub(crate) name: Option<Arc<str>>,
+    pub(crate) target: Target,
+    pub(crate) config: Config,
+    pub(crate) process: Option<Process>,
+    pub(crate) provide: Option<Provide>,
+    pub(crate) transport: Option<Transport>,
+}
+
+impl TryFrom<Connect> for Checked {
+    type Error = InvalidConnect;
+
+    fn try_from(connect: Connect) -> Result<Self, InvalidConnect> {
+        let config = connect.config()?;
+        let target = match connect.transport {
+            Some(_) => connect.target.dialled_by(Dialler::Application),
+            None => connect.target,
+        };
+        Ok(Self {
+            name: connect.name,
+            target,
+            config,
+            process: connect.process,
+            provide: connect.provide,
+            transport: connect.transport,
+        })
+    }
+}
+
+/// The same hooks, with panics turned into the answer that hurts least: the core and the other
+/// connections of its shard must not notice.
+fn guarded(hooks: Hooks) -> Hooks {
+    let Hooks {
+        ready,
+        resume,
+        decode,
+        urgent,
+        provider,
+    } = hooks;
+    Hooks {
+        ready: ready.into_iter().map(guarded_step).collect(),
+        resume: resume.map(|resume| {
+            Resume::new(resume.start, move |message| {
+                guard(|| resume.sequence_of(message)).unwrap_or(None)
+            })
+        }),
+        decode: decode.map(|decode| {
+            Decode::new(move |message| {
+                guard(|| decode.decode(message))
+                    .unwrap_or_else(|panicked| Err(format!("the decoder {panicked}").into()))
+            })
+        }),
+        urgent: urgent.map(|urgent| {
+            Urgent::new(move |message| {
+                guard(|| urgent.urgency(message)).unwrap_or(Urgency::CanWait)
+            })
+        }),
+        provider,
+    }
+}
+
+fn guarded_step(step: ReadyStep) -> ReadyStep {
+    match step {
+        ReadyStep::Send(_) => step,
+        ReadyStep::Expect(expect) => ReadyStep::Expect(Expect::new(move |message| {
+            guard(|| expect.recognise(message)).unwrap_or_else(|panicked| {
+                Reply::Refused(format!("the application's check of the reply {panicked}").into())
+            })
+        })),
+    }
+}

@@ -1,0 +1,231 @@
+//! The admission that a fleet's shards share, and the way of its answers to the right shard.
+
+use std::sync::{Arc, Mutex};
+
+use ropewalk_core::admission::{Admission, AdmissionLimits, Grant, RequestId, Ticket};
+use ropewalk_core::{AdmissionRequest, Instant};
+
+use crate::mailbox::{Command, Mailbox};
+
+/// One [`Admission`] behind a lock, asked on dials and on shares of the byte budget, never per message.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    state: Mutex<State>,
+    mailboxes: Vec<Arc<Mailbox>>,
+}
+
+#[derive(Debug)]
+struct State {
+    admission: Admission,
+    /// The time at which some shard has promised to come back.
+    promised: Option<Instant>,
+}
+
+/// What a shard's visit brought.
+#[derive(Debug, Default)]
+pub(crate) struct Visit {
+    /// The request that was made.
+    pub(crate) request: Option<RequestId>,
+    /// This shard must come back then.
+    pub(crate) return_at: Option<Instant>,
+}
+
+impl Gate {
+    pub(crate) fn new(limits: AdmissionLimits, mailboxes: Vec<Arc<Mailbox>>) -> Self {
+        Self {
+            state: Mutex::new(State {
+                admission: Admission::new(limits),
+                promised: None,
+            }),
+            mailboxes,
+        }
+    }
+
+    /// Passes a request on. What it grants, to whomever, is left in that shard's mailbox.
+    pub(crate) fn ask(&self, now: Instant, shard: u32, request: AdmissionRequest) -> Visit {
+        let mut visit = Visit::default();
+        self.visit(now, &mut visit, |admission, visit, commands| {
+            let ticket = |connection| Ticket { shard, connection };
+            match request {
+                AdmissionRequest::Join(host) => admission.join(&host),
+                AdmissionRequest::Leave(host) => admission.leave(&host),
+                AdmissionRequest::Request {
+                    connection,
+                    host,
+                    dial,
+                } => {
+                    visit.request = Some(admission.request(now, ticket(connection), &host, dial));
+                }
+                AdmissionRequest::Narrow {
+                    connection,
+                    address,
+                } => admission.narrow(now, ticket(connection), address),
+                AdmissionRequest::Release { connection } => {
+                    admission.release(now, ticket(connection));
+                }
+                AdmissionRequest::TakeBytes(bytes) => {
+                    let granted = admission.take_bytes(shard, bytes);
+                    if granted > 0 {
+                        commands.push((shard, Command::BytesGranted(granted)));
+                    }
+                }
+                AdmissionRequest::GiveBytes(bytes) => admission.give_bytes(shard, bytes),
+            }
+        });
+        visit
+    }
+
+    /// Comes back at the time that an earlier visit named.
+    pub(crate) fn come_back(&self, now: Instant) -> Visit {
+        let mut visit = Visit::default();
+        self.visit(now, &mut visit, |_, _, _| {});
+        visit
+    }
+
+    /// The shard has ended: its bytes go to the others.
+    pub(crate) fn shard_ended(&self, shard: u32, now: Instant) {
+        let mut visit = Visit::default();
+        self.visit(now, &mut visit, |admission, _, _| {
+            admission.give_all_bytes(shard);
+        });
+    }
+
+    fn visit(
+        &self,
+        now: Instant,
+        visit: &mut Visit,
+        act: impl FnOnce(&mut Admission, &mut Visit, &mut Vec<(u32, Command)>),
+    ) {
+        let mut commands = Vec::new();
+        let mut state = self
+            .state
+            .lock()
+            .expect("admission does not panic on any input");
+        let State {
+            admission,
+            promised,
+        } = &mut *state;
+        act(admission, visit, &mut commands);
+        while let Some(Grant {
+            ticket,
+            request,
+            stage,
+        }) = admission.poll_grant(now)
+        {
+            let command = Command::Admitted {
+                connection: ticket.connection,
+                request,
+                stage,
+            };
+            commands.push((ticket.shard, command));
+        }
+        while let Some((shard, bytes)) = admission.poll_refill() {
+            commands.push((shard, Command::BytesGranted(bytes)));
+        }
+        // Somebody must come back when time alone lets a dial go on. Who was last to change anything
+        // promises it, unless a promise that is early enough stands: then nobody needs to poll.
+        promised.take_if(|at| at.is_due(now));
+        if let Some(at) = admission.poll_timeout()
+            && promised.is_none_or(|promised| at < promised)
+        {
+            *promised = Some(at);
+            visit.return_at = Some(at);
+        }
+        // Mailed under the lock, so that grants reach a shard in the order in which they were given.
+        for (shard, command) in commands {
+            if let Some(mailbox) = self.mailboxes.get(shard as usize) {
+                // A shard that has ended has given up its connections, and the fleet with it.
+                drop(mailbox.push(command));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+    use std::time::Duration;
+
+    use ropewalk_core::admission::{Dial, Stage};
+
+    use super::*;
+    use crate::tests::any_id;
+
+    fn gate(limits: AdmissionLimits) -> (Gate, [Arc<Mailbox>; 2]) {
+        let mailboxes: [Arc<Mailbox>; 2] = Default::default();
+        (Gate::new(limits, mailboxes.to_vec()), mailboxes)
+    }
+
+    fn request(dial: Dial) -> AdmissionRequest {
+        AdmissionRequest::Request {
+            connection: any_id(),
+            host: "test:80".into(),
+            dial,
+        }
+    }
+
+    fn admitted(mailbox: &Mailbox) -> Vec<Stage> {
+        let mail = mailbox.take().unwrap();
+        let stage = |command| {
+            let Command::Admitted { stage, .. } = command else {
+                return None;
+            };
+            Some(stage)
+        };
+        mail.into_iter().filter_map(stage).collect()
+    }
+
+    #[test]
+    fn a_grant_reaches_the_shard_that_waits_and_not_the_one_that_let_go() {
+        let (gate, [first, second]) = gate(AdmissionLimits::default());
+        let now = Instant::ORIGIN;
+        gate.ask(now, 0, request(Dial::First));
+        gate.ask(now, 1, request(Dial::First));
+        assert_eq!(admitted(&first), [Stage::Resolve]);
+        assert_eq!(admitted(&second), []);
+        gate.ask(
+            now,
+            0,
+            AdmissionRequest::Release {
+                connection: any_id(),
+            },
+        );
+        assert_eq!(admitted(&first), []);
+        assert_eq!(admitted(&second), [Stage::Resolve]);
+    }
+
+    #[test]
+    fn one_shard_promises_to_come_back_for_all() {
+        let limits = AdmissionLimits {
+            redial_burst: NonZeroU32::MIN,
+            ..AdmissionLimits::default()
+        };
+        let (gate, [_, second]) = gate(limits);
+        let now = Instant::ORIGIN;
+        assert_eq!(gate.ask(now, 0, request(Dial::Redial)).return_at, None);
+        gate.ask(now, 1, request(Dial::Redial));
+        // It waits for its turn; with the turn it waits for a token, and who gave it the turn comes back.
+        let release = AdmissionRequest::Release {
+            connection: any_id(),
+        };
+        let at = gate.ask(now, 0, release.clone()).return_at.unwrap();
+        assert_eq!(gate.ask(now, 0, release).return_at, None);
+        assert_eq!(admitted(&second), []);
+        assert!(at > now && at <= now + Duration::from_secs(1));
+        assert_eq!(gate.come_back(at).return_at, None);
+        assert_eq!(admitted(&second), [Stage::Resolve]);
+    }
+
+    #[test]
+    fn a_shard_that_ends_leaves_its_bytes_to_the_others() {
+        let (gate, [first, second]) = gate(AdmissionLimits::default());
+        let now = Instant::ORIGIN;
+        gate.ask(now, 0, AdmissionRequest::TakeBytes(u64::MAX));
+        gate.ask(now, 1, AdmissionRequest::TakeBytes(5));
+        assert_eq!(first.take().unwrap().len(), 1);
+        assert!(second.take().unwrap().is_empty());
+        gate.shard_ended(0, now);
+        let mail = second.take().unwrap();
+        assert!(matches!(mail.front(), Some(Command::BytesGranted(5))));
+    }
+}

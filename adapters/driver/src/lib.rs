@@ -1,0 +1,75 @@
+//! Ropewalk's shard loop and handles, on any asynchronous runtime.
+//!
+//! Applications use one of the adapters, `ropewalk-tokio`, `ropewalk-smol` or `ropewalk-async-std`, which
+//! re-export everything here with their runtime filled in. This crate is for those who write another
+//! adapter: implement [`Runtime`], [`Socket`] and [`Timer`], and the rest is here.
+//!
+//! # The parts
+//!
+//! - A [`Fleet`] is a scope: it owns connections and the tasks that serve them, and ends them with itself.
+//! - [`Connect`] says what a connection is to be; [`Fleet::open`] makes it one and returns its
+//!   [`ConnectionHandle`] at once.
+//! - Messages come in [`Batch`]es, pulled with [`ConnectionHandle::next_batch`] or given to a processor
+//!   ([`Connect::process`]), and leave through a [`Sender`].
+//! - [`Events`] tell what happens, [`Letters`] what could not be delivered, a [`Report`] what became of it all.
+//! - [`connect`] opens one plain WebSocket that is never dialled again.
+//!
+//! # How it works
+//!
+//! Connections are spread over shards, one task each, and stay where they are. A shard owns its
+//! connections' state machines and sockets without a lock; each socket wakes it with a waker of its own, so
+//! that what a wake-up costs does not depend on how many sockets there are. Nothing polls on an interval. A
+//! shard works for about 200 µs or 1 MiB at a time, whichever comes first, and then lets others run.
+//! Processors and request providers run in tasks of their own; decoders and other hooks run in the shard.
+
+#![forbid(unsafe_code)]
+
+mod application;
+mod budget;
+mod clock;
+mod connect;
+mod events;
+mod fleet;
+mod gate;
+mod handle;
+mod letters;
+mod link;
+mod mailbox;
+mod oneshot;
+mod process;
+mod ready;
+mod report;
+mod room;
+mod runtime;
+mod scope;
+mod scoped;
+mod sender;
+mod shard;
+mod slots;
+mod snapshot;
+mod sync;
+mod waiters;
+mod websocket;
+
+#[cfg(test)]
+mod tests;
+
+pub use connect::{Connect, InvalidConnect};
+pub use events::{Events, FleetEvent};
+pub use fleet::{Fleet, FleetBuilder, FleetError};
+pub use handle::ConnectionHandle;
+pub use letters::{Letter, LetterBounds, Letters};
+pub use report::{NamedReport, Report};
+pub use runtime::{Runtime, SelfConnect, Socket, Timer, refuse_self_connect};
+pub use sender::{Closed, Permit, Receipt, Sender};
+pub use snapshot::Snapshot;
+pub use websocket::{ConnectError, WebSocket, WebSocketError, connect};
+
+pub use ropewalk_core;
+pub use ropewalk_core::{
+    AdmissionLimits, AttemptRequest, Batch, Class, CloseCode, CloseFrame, CloseReason,
+    ConnectionId, ConnectionReport, Counters, DeadLetter, Direction, Event, EventKind, GaveUpCause,
+    Hooks, Instant, Judged, Kind, Message, MessageRef, Messages, NotText, Outcome, Reading,
+    ReadyStep, Reply, Resend, SendError, SendErrorCause, Settings, Stage, State, Target,
+    TargetError, Template, Urgency, Verdict,
+};

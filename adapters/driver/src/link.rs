@@ -1,0 +1,247 @@
+//! What a connection's handle, senders and consumer share with its shard.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::task::{Context, Poll};
+
+use ropewalk_core::{
+    Batch, ConnectionId, ConnectionReport, Consumer, Instant, Judged, Shutdown, State,
+};
+
+use ropewalk_core::settings::QueueBounds;
+
+use crate::clock::Clock;
+use crate::mailbox::{Command, Mailbox};
+use crate::report::{Ledger, NamedReport};
+use crate::room::Room;
+use crate::waiters::{Key, Waiters};
+
+/// One connection, seen from both sides.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) name: Arc<str>,
+    pub(crate) consumer: Consumer,
+    pub(crate) room: Arc<Room>,
+    pub(crate) clock: Clock,
+    mailbox: Arc<Mailbox>,
+    ledger: Arc<Ledger>,
+    id: OnceLock<ConnectionId>,
+    shared: Mutex<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: State,
+    life: Life,
+    inbox: Inbox,
+    waiters: Waiters,
+}
+
+#[derive(Debug, Default)]
+enum Life {
+    #[default]
+    Runs,
+    /// With the report, unless its shard was dropped before there was one.
+    Ended(Option<Box<ConnectionReport>>),
+}
+
+/// What [`Link::settle`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Settled {
+    Already,
+    /// The next batch is to be asked for in the puller's name.
+    Ask,
+}
+
+/// The batch that the shard handed over and the consumer has not taken, and whether one was asked for.
+#[derive(Debug, Default)]
+enum Inbox {
+    #[default]
+    Idle,
+    Asked,
+    Full(Batch),
+}
+
+impl Link {
+    pub(crate) fn new(
+        name: Arc<str>,
+        consumer: Consumer,
+        outbound: QueueBounds,
+        clock: Clock,
+        mailbox: Arc<Mailbox>,
+        ledger: Arc<Ledger>,
+    ) -> Self {
+        Self {
+            name,
+            consumer,
+            room: Arc::new(Room::new(outbound)),
+            clock,
+            mailbox,
+            ledger,
+            id: OnceLock::new(),
+            shared: Mutex::default(),
+        }
+    }
+}
+
+// The application's side.
+impl Link {
+    /// Leaves a command for the shard.
+    ///
+    /// # Errors
+    /// The command, if the shard has ended.
+    pub(crate) fn command(&self, command: Command) -> Result<(), Command> {
+        self.mailbox.push(command)
+    }
+
+    /// As [`command`](Self::command), for one that means nothing once the shard has ended.
+    pub(crate) fn tell(&self, command: Command) {
+        drop(self.command(command));
+    }
+
+    /// Asks the shard to end the connection and takes no more messages to send.
+    pub(crate) fn remove(self: &Arc<Self>, deadline: Instant) {
+        self.room.close();
+        self.tell(Command::Remove(
+            Arc::clone(self),
+            Shutdown::Graceful { deadline },
+        ));
+    }
+
+    /// The next batch; `None` when the connection has ended and all its batches were taken.
+    pub(crate) fn poll_batch(
+        self: &Arc<Self>,
+        key: &mut Key,
+        cx: &Context<'_>,
+    ) -> Poll<Option<Batch>> {
+        let mut shared = self.lock();
+        match std::mem::take(&mut shared.inbox) {
+            Inbox::Full(batch) => return Poll::Ready(Some(batch)),
+            before @ (Inbox::Idle | Inbox::Asked) => match shared.life {
+                Life::Ended(_) => return Poll::Ready(None),
+                Life::Runs => {
+                    shared.inbox = Inbox::Asked;
+                    shared.waiters.wait(key, cx);
+                    drop(shared);
+                    if matches!(before, Inbox::Idle) {
+                        self.tell(Command::Ask(Arc::clone(self)));
+                    }
+                }
+            },
+        }
+        Poll::Pending
+    }
+
+    /// Says that a puller is done with the batches it took. It may still be busy with the last one, but
+    /// nothing depends on that any more once the connection is to end, and an end is not to wait for a
+    /// puller that will not pull again. Whether there is something to tell the core.
+    pub(crate) fn settle(&self) -> Settled {
+        let mut shared = self.lock();
+        match (self.consumer, &shared.inbox, &shared.life) {
+            (Consumer::Pull, Inbox::Idle, Life::Runs) => {
+                shared.inbox = Inbox::Asked;
+                Settled::Ask
+            }
+            (Consumer::Pull | Consumer::Process, _, _) => Settled::Already,
+        }
+    }
+
+    /// Returns a batch with its verdicts.
+    pub(crate) fn judged(&self, judged: Judged) {
+        self.tell(Command::Judged(judged));
+    }
+
+    /// The report, once the connection has ended: `None` if its shard was dropped first.
+    pub(crate) fn poll_report(
+        &self,
+        key: &mut Key,
+        cx: &Context<'_>,
+    ) -> Poll<Option<ConnectionReport>> {
+        let mut shared = self.lock();
+        match &shared.life {
+            Life::Ended(report) => Poll::Ready(report.as_deref().cloned()),
+            Life::Runs => {
+                shared.waiters.wait(key, cx);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// The report, if the connection has ended.
+    pub(crate) fn report(&self) -> Option<ConnectionReport> {
+        match &self.lock().life {
+            Life::Ended(report) => report.as_deref().cloned(),
+            Life::Runs => None,
+        }
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.lock().state
+    }
+
+    pub(crate) fn leave(&self, key: Key) {
+        self.lock().waiters.leave(key);
+    }
+}
+
+// The shard's side.
+impl Link {
+    /// Names the connection, once.
+    pub(crate) fn begin(&self, id: ConnectionId) {
+        self.id.set(id).expect("a connection is opened once");
+    }
+
+    /// The connection's name in its shard; `None` before the shard has taken it in.
+    pub(crate) fn id(&self) -> Option<ConnectionId> {
+        self.id.get().copied()
+    }
+
+    pub(crate) fn deliver(&self, batch: Batch) {
+        let mut shared = self.lock();
+        shared.inbox = Inbox::Full(batch);
+        let wake = shared.waiters.take();
+        drop(shared);
+        wake.wake();
+    }
+
+    pub(crate) fn moved(&self, to: State) {
+        self.lock().state = to;
+        if to.is_terminal() {
+            self.room.close();
+        }
+    }
+
+    /// Ends a connection that its fleet never took in.
+    pub(crate) fn refuse(&self) {
+        self.room.close();
+        let mut shared = self.lock();
+        shared.life = Life::Ended(None);
+        shared.state = State::Closed;
+    }
+
+    /// Ends the connection for all who hold it; only the first call counts.
+    pub(crate) fn end(&self, report: Option<ConnectionReport>) {
+        self.room.close();
+        let named = report.clone().map(|report| NamedReport {
+            name: Arc::clone(&self.name),
+            report,
+        });
+        let mut shared = self.lock();
+        match shared.life {
+            Life::Ended(_) => return,
+            Life::Runs => shared.life = Life::Ended(report.map(Box::new)),
+        }
+        if !shared.state.is_terminal() {
+            shared.state = State::Closed;
+        }
+        let wake = shared.waiters.take();
+        drop(shared);
+        self.ledger.end(named);
+        wake.wake();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.shared
+            .lock()
+            .expect("nothing that can panic runs under this lock")
+    }
+}

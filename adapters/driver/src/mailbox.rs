@@ -1,0 +1,125 @@
+//! What the rest of the world asks of a shard.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use ropewalk_core::admission::{RequestId, Stage};
+use ropewalk_core::{
+    AttemptRequest, Config, ConnectionId, Instant, Judged, Message, Outcome, Shutdown, Target,
+};
+
+use crate::application::{Provide, Transport};
+use crate::link::Link;
+use crate::oneshot::Promise;
+use crate::ready::ReadyList;
+use crate::scoped::Scoped;
+use crate::snapshot::Snapshot;
+
+/// A shard's letterbox, and the list of its sockets that woke: the two things that wake it beside its timer.
+#[derive(Debug, Default)]
+pub(crate) struct Mailbox {
+    state: Mutex<State>,
+    pub(crate) ready: ReadyList,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    commands: VecDeque<Command>,
+    closed: Closed,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Closed {
+    #[default]
+    No,
+    Yes,
+}
+
+/// One request to a shard. A connection's first is [`Command::Open`].
+#[derive(Debug)]
+pub(crate) enum Command {
+    Open(Box<Opening>),
+    /// The message was charged to the connection's room.
+    Send {
+        link: Arc<Link>,
+        message: Message,
+        outcome: Promise<Outcome>,
+    },
+    Ask(Arc<Link>),
+    Judged(Judged),
+    Provided {
+        connection: ConnectionId,
+        generation: u32,
+        result: Box<Result<AttemptRequest, Box<str>>>,
+    },
+    Remove(Arc<Link>, Shutdown),
+    RemoveAll(Instant),
+    Pause(Arc<Link>),
+    Resume(Arc<Link>),
+    RetryNow(Arc<Link>),
+    /// Of interest only if the request is still the connection's latest.
+    Admitted {
+        connection: ConnectionId,
+        request: RequestId,
+        stage: Stage,
+    },
+    BytesGranted(u64),
+    Snapshot(Arc<Link>, Promise<Snapshot>),
+    SnapshotAll(Promise<Vec<Snapshot>>),
+}
+
+/// A connection that is to begin.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    pub(crate) link: Arc<Link>,
+    pub(crate) target: Target,
+    pub(crate) config: Arc<Config>,
+    pub(crate) provide: Option<Provide>,
+    pub(crate) transport: Option<Transport>,
+    pub(crate) worker: Option<Scoped>,
+}
+
+impl Mailbox {
+    /// Leaves a command and wakes the shard.
+    ///
+    /// # Errors
+    /// The command, if the shard has ended.
+    pub(crate) fn push(&self, command: Command) -> Result<(), Command> {
+        let mut state = self.lock();
+        match state.closed {
+            Closed::Yes => return Err(command),
+            Closed::No => state.commands.push_back(command),
+        }
+        drop(state);
+        self.ready.notify();
+        Ok(())
+    }
+
+    /// Takes all commands; `None` once the mailbox is closed.
+    pub(crate) fn take(&self) -> Option<VecDeque<Command>> {
+        let mut state = self.lock();
+        match state.closed {
+            Closed::Yes => None,
+            Closed::No => Some(std::mem::take(&mut state.commands)),
+        }
+    }
+
+    /// Tells the shard to end. Commands that it has not taken stay for [`drain`](Self::drain).
+    pub(crate) fn close(&self) {
+        self.lock().closed = Closed::Yes;
+        self.ready.notify();
+    }
+
+    /// Closes and takes what nobody will do any more.
+    pub(crate) fn drain(&self) -> VecDeque<Command> {
+        let mut state = self.lock();
+        state.closed = Closed::Yes;
+        std::mem::take(&mut state.commands)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state
+            .lock()
+            .expect("nothing that can panic runs under this lock")
+    }
+}

@@ -1,0 +1,103 @@
+//! One value, handed from one task to another.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
+
+/// The two ends of a hand-over.
+pub(crate) fn oneshot<T>() -> (Promise<T>, Awaited<T>) {
+    let shared = Arc::new(Mutex::new(State {
+        value: None,
+        over: Over::No,
+        waker: None,
+    }));
+    (Promise(Some(Arc::clone(&shared))), Awaited(shared))
+}
+
+/// The end that gives the value. Dropping it says that there will be none.
+#[derive(Debug)]
+pub(crate) struct Promise<T>(Option<Arc<Mutex<State<T>>>>);
+
+/// The end that gets the value, or `None` if there will be none. Cancel safe: the value stays.
+#[derive(Debug)]
+pub(crate) struct Awaited<T>(Arc<Mutex<State<T>>>);
+
+#[derive(Debug)]
+struct State<T> {
+    value: Option<T>,
+    over: Over,
+    waker: Option<Waker>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Over {
+    No,
+    Yes,
+}
+
+impl<T> Promise<T> {
+    pub(crate) fn keep(mut self, value: T) {
+        if let Some(shared) = self.0.take() {
+            finish(&shared, Some(value));
+        }
+    }
+}
+
+impl<T> Drop for Promise<T> {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0.take() {
+            finish(&shared, None);
+        }
+    }
+}
+
+impl<T> Future for Awaited<T> {
+    type Output = Option<T>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        let mut state = lock(&self.0);
+        match state.over {
+            Over::Yes => Poll::Ready(state.value.take()),
+            Over::No => {
+                state.waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+fn finish<T>(shared: &Mutex<State<T>>, value: Option<T>) {
+    let mut state = lock(shared);
+    state.value = value;
+    state.over = Over::Yes;
+    let waker = state.waker.take();
+    drop(state);
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+fn lock<T>(shared: &Mutex<State<T>>) -> MutexGuard<'_, State<T>> {
+    shared
+        .lock()
+        .expect("nothing that can panic runs under this lock")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_promise_is_kept_or_is_known_not_to_be() {
+        let mut cx = Context::from_waker(Waker::noop());
+        let (promise, mut awaited) = oneshot();
+        assert!(Pin::new(&mut awaited).poll(&mut cx).is_pending());
+        promise.keep(7);
+        assert_eq!(Pin::new(&mut awaited).poll(&mut cx), Poll::Ready(Some(7)));
+
+        let (promise, mut awaited) = oneshot::<u8>();
+        drop(promise);
+        assert_eq!(Pin::new(&mut awaited).poll(&mut cx), Poll::Ready(None));
+    }
+}

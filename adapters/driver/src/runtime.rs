@@ -1,0 +1,126 @@
+//! What an asynchronous runtime must offer.
+
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+/// An asynchronous runtime: how to spawn, resolve, connect and wait on it.
+///
+/// Everything that is decided, is decided elsewhere: an implementation only translates. It is a type
+/// without values; its functions are called on the runtime's own threads, within a task.
+pub trait Runtime: Send + Sync + 'static {
+    /// A TCP stream.
+    type Socket: Socket;
+    /// A timer.
+    type Timer: Timer;
+
+    /// Starts a task and lets it go. The runtime may drop it when the runtime itself ends, and only then.
+    fn spawn(future: impl Future<Output = ()> + Send + 'static);
+
+    /// As [`spawn`](Self::spawn), for a task that serves many sockets and keeps a budget of its own: a
+    /// runtime that limits what a task may do in one poll must not limit this one. By default the same
+    /// as `spawn`.
+    fn spawn_shard(future: impl Future<Output = ()> + Send + 'static) {
+        Self::spawn(future);
+    }
+
+    /// Looks a host name up.
+    fn resolve(
+        host: String,
+        port: u16,
+    ) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'static;
+
+    /// Connects to an address and sets `TCP_NODELAY`. A stream that is connected to itself is an error:
+    /// see [`refuse_self_connect`]. Dropping the future gives the attempt up.
+    fn connect(
+        address: SocketAddr,
+    ) -> impl Future<Output = io::Result<Self::Socket>> + Send + 'static;
+
+    /// A timer that is not set.
+    fn timer() -> Self::Timer;
+}
+
+/// A connected byte stream. Dropping it closes it at once.
+///
+/// Implement it to bring a transport of your own ([`Connect::over`](crate::Connect::over)): a Unix
+/// socket, a pipe in memory, a TLS stream. Its methods are called on the task that serves many other
+/// sockets too, so they must never block. `Interrupted` is retried by the caller; any other error ends the
+/// socket.
+pub trait Socket: Unpin + Send + 'static {
+    /// Reads into `buffer`, which is not empty; 0 is the end of the stream.
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
+
+    /// Called after a read that did not fill its buffer: `Pending` promises that there was nothing left
+    /// to read, and that the task is woken when there is. `Ready` promises nothing, and makes the caller
+    /// read again; it is what a stream that cannot tell returns, and the default.
+    ///
+    /// It saves a system call a wake-up where the runtime knows.
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let _ = cx;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes some of `slices`, in order, which are not all empty. 0 is an error.
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>>;
+
+    /// Ends our half of the stream, after everything that was written.
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+impl Socket for Box<dyn Socket> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        (**self).poll_read(cx, buffer)
+    }
+
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_readable(cx)
+    }
+
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        (**self).poll_write(cx, slices)
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_shutdown(cx)
+    }
+}
+
+/// One timer, set again and again.
+pub trait Timer: Unpin + Send + 'static {
+    /// Wakes the task that polls at `at` or soon after, and not for an earlier setting any more.
+    fn reset(&mut self, at: Instant);
+
+    /// `Ready` once the time has come. Early or repeated wake-ups do no harm: the caller looks at the
+    /// clock itself.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+/// An error for a stream whose two ends have one address, which a dial to a free port of the same machine
+/// can produce: a TCP simultaneous open with itself.
+///
+/// # Errors
+/// [`SelfConnect`] as an [`io::Error`] if both addresses are known and equal.
+pub fn refuse_self_connect(
+    local: io::Result<SocketAddr>,
+    peer: io::Result<SocketAddr>,
+) -> io::Result<()> {
+    match (local, peer) {
+        (Ok(local), Ok(peer)) if local == peer => Err(io::Error::other(SelfConnect)),
+        (Ok(_) | Err(_), _) => Ok(()),
+    }
+}
+
+/// A stream is connected to itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the socket connected to itself")]
+pub struct SelfConnect;

@@ -1,0 +1,193 @@
+//! What a fleet's shards share, and the end of all of it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use ropewalk_core::{AdmissionLimits, Consumer, Seed};
+
+use crate::clock::Clock;
+use crate::connect::Checked;
+use crate::events::Ring;
+use crate::gate::Gate;
+use crate::handle::ConnectionHandle;
+use crate::letters::{LetterBounds, Tray};
+use crate::link::Link;
+use crate::mailbox::{Command, Mailbox, Opening};
+use crate::process;
+use crate::report::{Ledger, Report};
+use crate::runtime::Runtime;
+use crate::scoped::Scoped;
+use crate::shard::Shard;
+
+/// What is shared by a fleet and its shards. It goes when the last of them has gone.
+#[derive(Debug)]
+pub(crate) struct Common {
+    pub(crate) clock: Clock,
+    pub(crate) gate: Gate,
+    pub(crate) ring: Arc<Ring>,
+    pub(crate) tray: Arc<Tray>,
+    ledger: Arc<Ledger>,
+    berths: Vec<Berth>,
+    opened: AtomicU64,
+}
+
+/// A place for a shard, which starts when its first connection comes.
+#[derive(Debug)]
+struct Berth {
+    mailbox: Arc<Mailbox>,
+    /// Taken by whoever starts the shard.
+    seed: Mutex<Option<Seed>>,
+}
+
+/// What a scope is made of.
+pub(crate) struct Plan {
+    pub(crate) seeds: Vec<Seed>,
+    pub(crate) limits: AdmissionLimits,
+    pub(crate) events_max: usize,
+    pub(crate) letters: LetterBounds,
+}
+
+/// Owns tasks and connections: dropping it ends them.
+#[derive(Debug)]
+pub(crate) struct Scope(Arc<Common>);
+
+impl Scope {
+    pub(crate) fn new(plan: Plan) -> Self {
+        let berth = |seed| Berth {
+            mailbox: Arc::default(),
+            seed: Mutex::new(Some(seed)),
+        };
+        let berths: Vec<_> = plan.seeds.into_iter().map(berth).collect();
+        let mailboxes = berths.iter().map(|berth| Arc::clone(&berth.mailbox));
+        Self(Arc::new(Common {
+            clock: Clock::start(),
+            gate: Gate::new(plan.limits, mailboxes.collect()),
+            ring: Arc::new(Ring::new(plan.events_max)),
+            tray: Arc::new(Tray::new(plan.letters)),
+            ledger: Arc::default(),
+            berths,
+            opened: AtomicU64::new(0),
+        }))
+    }
+
+    pub(crate) fn common(&self) -> &Arc<Common> {
+        &self.0
+    }
+
+    /// Gives a connection to the next shard in turn. It stays there.
+    pub(crate) fn open<R: Runtime>(&self, connect: Checked) -> ConnectionHandle {
+        let common = &self.0;
+        let number = common.opened.fetch_add(1, Ordering::Relaxed);
+        let shards = common.berths.len() as u64;
+        let berth_number =
+            u32::try_from(number % shards).expect("there are fewer than 2^32 shards");
+        let berth = &common.berths[berth_number as usize];
+        let settings = connect.config.settings();
+        let close_timeout = settings.timeouts.close;
+        let consumer = match connect.process {
+            Some(_) => Consumer::Process,
+            None => Consumer::Pull,
+        };
+        let link = Arc::new(Link::new(
+            connect
+                .name
+                .unwrap_or_else(|| (number + 1).to_string().into()),
+            consumer,
+            settings.outbound,
+            common.clock,
+            Arc::clone(&berth.mailbox),
+            Arc::clone(&common.ledger),
+        ));
+        let handle = ConnectionHandle::new(Arc::clone(&link), close_timeout);
+        if common.ledger.begin().is_err() {
+            link.refuse();
+            return handle;
+        }
+        let seed = berth.lock_seed().take();
+        if let Some(seed) = seed {
+            let mailbox = Arc::clone(&berth.mailbox);
+            R::spawn_shard(Shard::<R>::new(
+                berth_number,
+                seed,
+                Arc::clone(common),
+                mailbox,
+            ));
+        }
+        let worker = connect.process.map(|process| {
+            let scoped = Scoped::new();
+            let task = scoped.leashed(process::work(Arc::clone(&link), process));
+            (scoped, task)
+        });
+        let (scoped, task) = worker.unzip();
+        let opening = Opening {
+            link: Arc::clone(&link),
+            target: connect.target,
+            config: Arc::new(connect.config),
+            provide: connect.provide,
+            transport: connect.transport,
+            worker: scoped,
+        };
+        if link.command(Command::Open(Box::new(opening))).is_err() {
+            link.end(None);
+        }
+        // Only now, so that nothing it asks for can overtake the connection's beginning.
+        if let Some(task) = task {
+            R::spawn(task);
+        }
+        handle
+    }
+
+    /// Ends all connections, each in its own good time but no later than `within`; then the shards.
+    pub(crate) async fn shutdown(&mut self, within: Duration) -> Report {
+        let common = &self.0;
+        common.ledger.close();
+        let deadline = common.clock.now() + within;
+        for berth in &common.berths {
+            // A shard that has ended has nothing left to remove.
+            drop(berth.mailbox.push(Command::RemoveAll(deadline)));
+        }
+        let report = common.ledger.all_ended().await;
+        self.end();
+        common.ring.end();
+        common.tray.end();
+        report
+    }
+
+    /// The mailboxes of the shards that have been started.
+    pub(crate) fn started_mailboxes(&self) -> impl Iterator<Item = &Arc<Mailbox>> {
+        let started = |berth: &&Berth| berth.lock_seed().is_none();
+        self.0
+            .berths
+            .iter()
+            .filter(started)
+            .map(|berth| &berth.mailbox)
+    }
+
+    fn end(&self) {
+        for berth in &self.0.berths {
+            berth.mailbox.close();
+        }
+    }
+}
+
+impl Berth {
+    fn lock_seed(&self) -> MutexGuard<'_, Option<Seed>> {
+        self.seed
+            .lock()
+            .expect("nothing that can panic runs under this lock")
+    }
+}
+
+impl Drop for Scope {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Drop for Common {
+    fn drop(&mut self) {
+        self.ring.end();
+        self.tray.end();
+    }
+}

@@ -1,0 +1,172 @@
+//! Sending.
+
+use std::fmt;
+use std::sync::Arc;
+
+use ropewalk_core::{Message, Outcome, SendError, SendErrorCause};
+
+use crate::link::Link;
+use crate::mailbox::Command;
+use crate::oneshot::{Awaited, oneshot};
+use crate::room::NoRoom;
+
+/// Sends messages over a connection, whichever socket it has or will have. Cheap to clone.
+///
+/// Messages wait in a queue bounded in messages and bytes
+/// ([`Settings::outbound`](ropewalk_core::Settings::outbound)); senders wait for room in it, the longest
+/// first. What is in the queue outlives sockets and leaves in order, once the ready script has succeeded.
+#[derive(Clone)]
+pub struct Sender {
+    link: Arc<Link>,
+}
+
+impl Sender {
+    pub(crate) fn new(link: &Arc<Link>) -> Self {
+        Self {
+            link: Arc::clone(link),
+        }
+    }
+
+    /// Queues a message, waiting for room. The receipt tells what became of it, to whom it matters.
+    ///
+    /// Dropping the future before it is done drops the message, and nothing was sent. To keep the message
+    /// in that case, [`reserve`](Self::reserve) first.
+    ///
+    /// # Errors
+    /// The connection has ended or is ending; the message comes back.
+    pub async fn send(&self, message: impl Into<Message>) -> Result<Receipt, SendError> {
+        let message = message.into();
+        match self.reserve(message.len()).await {
+            Ok(permit) => permit.send(message),
+            Err(Closed) => Err(refused(message, NoRoom::Closed)),
+        }
+    }
+
+    /// Queues a message if there is room.
+    ///
+    /// # Errors
+    /// There is no room, or the connection has ended or is ending; the message comes back.
+    pub fn try_send(&self, message: impl Into<Message>) -> Result<Receipt, SendError> {
+        let message = message.into();
+        match self.link.room.take(message.len()) {
+            Ok(()) => Permit::new(&self.link, message.len()).send(message),
+            Err(no_room) => Err(refused(message, no_room)),
+        }
+    }
+
+    /// Waits for room for one message of at most `bytes`. Cancel safe: dropped, it gives up its place in
+    /// the line and nothing else.
+    ///
+    /// # Errors
+    /// The connection has ended or is ending.
+    pub async fn reserve(&self, bytes: usize) -> Result<Permit, Closed> {
+        match self.link.room.wait(bytes).await {
+            Ok(()) => Ok(Permit::new(&self.link, bytes)),
+            Err(NoRoom::Full | NoRoom::Closed) => Err(Closed),
+        }
+    }
+
+    /// The connection's name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.link.name
+    }
+}
+
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender")
+            .field("name", &self.link.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The connection has ended or is ending and sends nothing more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the connection has ended")]
+pub struct Closed;
+
+/// Room for one message. Dropping it gives the room back.
+#[must_use]
+pub struct Permit {
+    link: Arc<Link>,
+    held: Option<usize>,
+}
+
+impl Permit {
+    pub(crate) fn new(link: &Arc<Link>, bytes: usize) -> Self {
+        Self {
+            link: Arc::clone(link),
+            held: Some(bytes),
+        }
+    }
+
+    /// Queues the message, at once.
+    ///
+    /// # Errors
+    /// The message is longer than what was reserved ([`SendErrorCause::Full`]), or the connection has
+    /// ended; the message comes back.
+    pub fn send(mut self, message: impl Into<Message>) -> Result<Receipt, SendError> {
+        let message = message.into();
+        let bytes = message.len();
+        let Some(spare) = self.held.and_then(|held| held.checked_sub(bytes)) else {
+            return Err(refused(message, NoRoom::Full));
+        };
+        let (outcome, receipt) = oneshot();
+        let command = Command::Send {
+            link: Arc::clone(&self.link),
+            message,
+            outcome,
+        };
+        match self.link.command(command) {
+            Ok(()) => {
+                // From here on the room is the message's, and is given back when the message leaves.
+                self.held = None;
+                self.link.room.give(0, spare);
+                Ok(Receipt(receipt))
+            }
+            Err(Command::Send { message, .. }) => Err(refused(message, NoRoom::Closed)),
+            Err(other) => unreachable!("a mailbox returns what it was given, not {other:?}"),
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some(bytes) = self.held.take() {
+            self.link.room.give(1, bytes);
+        }
+    }
+}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit")
+            .field("bytes", &self.held)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Tells what became of a message. It may be dropped: the message is sent all the same.
+#[derive(Debug)]
+pub struct Receipt(pub(crate) Awaited<Outcome>);
+
+impl Receipt {
+    /// Waits until the message has left, or cannot any more. [`Outcome::Written`] means that the kernel
+    /// accepted it, not that the peer has it.
+    ///
+    /// If the fleet's task was killed with its runtime, nobody knows, and the answer is
+    /// [`Outcome::Interrupted`].
+    pub async fn outcome(self) -> Outcome {
+        self.0.await.unwrap_or(Outcome::Interrupted)
+    }
+}
+
+fn refused(message: Message, no_room: NoRoom) -> SendError {
+    SendError {
+        message,
+        cause: match no_room {
+            NoRoom::Full => SendErrorCause::Full,
+            NoRoom::Closed => SendErrorCause::Closed,
+        },
+    }
+}

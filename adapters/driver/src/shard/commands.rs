@@ -1,0 +1,180 @@
+//! What the rest of the world asks of a shard.
+
+use std::sync::Arc;
+
+use ropewalk_core::{ConnectionId, Input, Instant, Outcome, Report, Shutdown};
+
+use super::{Member, Shard};
+use crate::link::{Link, Settled};
+use crate::mailbox::{Command, Opening};
+use crate::runtime::Runtime;
+use crate::snapshot::Snapshot;
+
+impl<R: Runtime> Shard<R> {
+    /// Passes a command on to the set. Its outputs are still to be performed, but where a command concerns
+    /// many connections.
+    pub(super) fn obey(&mut self, now: Instant, command: Command) {
+        match command {
+            Command::Open(opening) => self.open(now, *opening),
+            Command::Send {
+                link,
+                message,
+                outcome,
+            } => {
+                let bytes = message.len();
+                let Some(id) = link.id() else {
+                    return;
+                };
+                match self.set.send(now, id, message, Report::Outcome) {
+                    Ok(message) => {
+                        if let Some(member) = self.member(id) {
+                            member.outcomes.insert(message, outcome);
+                        }
+                    }
+                    // It was ended while the message was on its way here.
+                    Err(_) => {
+                        link.room.give(1, bytes);
+                        outcome.keep(Outcome::NotSent);
+                    }
+                }
+            }
+            Command::Ask(link) => {
+                if let Some(connection) = link.id() {
+                    self.set.handle(now, Input::Ask { connection });
+                }
+            }
+            Command::Judged(judged) => self.set.handle(now, Input::Judged(judged)),
+            Command::Provided {
+                connection,
+                generation,
+                result,
+            } => {
+                let input = Input::Provided {
+                    connection,
+                    generation,
+                    result: *result,
+                };
+                self.set.handle(now, input);
+            }
+            Command::Remove(link, how) => self.remove(now, &link, how),
+            Command::RemoveAll(deadline) => self.remove_all(now, deadline),
+            Command::Pause(link) => {
+                if let Some(id) = link.id() {
+                    self.set.pause(now, id);
+                }
+            }
+            Command::Resume(link) => {
+                if let Some(id) = link.id() {
+                    self.set.resume(now, id);
+                }
+            }
+            Command::RetryNow(link) => {
+                if let Some(id) = link.id() {
+                    self.set.retry_now(now, id);
+                }
+            }
+            Command::Admitted {
+                connection,
+                request,
+                stage,
+            } => {
+                // The request may have been released while its grant was on its way.
+                let is_latest = |member: &mut Member| member.request == Some(request);
+                if self.member(connection).is_some_and(is_latest) {
+                    self.set.handle(now, Input::Admitted { connection, stage });
+                }
+            }
+            Command::BytesGranted(bytes) => self.set.handle(now, Input::BytesGranted(bytes)),
+            Command::Snapshot(link, promise) => {
+                let snapshot = link.id().and_then(|id| self.snapshot(id));
+                if let Some(snapshot) = snapshot {
+                    promise.keep(snapshot);
+                }
+            }
+            Command::SnapshotAll(promise) => {
+                let snapshots = self.set.ids().filter_map(|id| self.snapshot(id));
+                promise.keep(snapshots.collect());
+            }
+        }
+    }
+
+    fn open(&mut self, now: Instant, opening: Opening) {
+        let Opening {
+            link,
+            target,
+            config,
+            provide,
+            transport,
+            worker,
+        } = opening;
+        let id = self.set.insert(now, target, config, link.consumer);
+        link.begin(id);
+        if self.members.len() <= id.index() {
+            self.members.resize_with(id.index() + 1, || None);
+        }
+        self.members[id.index()] = Some(Member {
+            id,
+            link,
+            provide,
+            transport,
+            _worker: worker,
+            providing: None,
+            resolving: None,
+            request: None,
+            sockets: Vec::new(),
+            outcomes: std::collections::BTreeMap::new(),
+        });
+    }
+
+    fn remove_all(&mut self, now: Instant, deadline: Instant) {
+        let ids: Vec<_> = self.set.ids().collect();
+        for id in ids {
+            if let Some(member) = self.member(id) {
+                let link = Arc::clone(&member.link);
+                link.room.close();
+                self.remove(now, &link, Shutdown::Graceful { deadline });
+                self.perform(now);
+            }
+        }
+    }
+
+    fn remove(&mut self, now: Instant, link: &Link, how: Shutdown) {
+        let Some(connection) = link.id() else {
+            return;
+        };
+        self.set.remove(now, connection, how);
+        self.perform(now);
+        if link.settle() == Settled::Ask {
+            self.set.handle(now, Input::Ask { connection });
+        }
+    }
+
+    fn snapshot(&self, id: ConnectionId) -> Option<Snapshot> {
+        let member = self.members.get(id.index())?.as_ref()?;
+        Some(Snapshot {
+            name: Arc::clone(&member.link.name),
+            state: self.set.state(id)?,
+            counters: self.set.counters(id)?,
+        })
+    }
+}
+
+/// Tells those who wait for a command's effect that there will be none: its shard has ended.
+pub(super) fn abandon(command: Command) {
+    match command {
+        Command::Open(opening) => opening.link.end(None),
+        Command::Send { outcome, .. } => outcome.keep(Outcome::NotSent),
+        Command::Ask(_)
+        | Command::Judged(_)
+        | Command::Provided { .. }
+        | Command::Remove(..)
+        | Command::RemoveAll(_)
+        | Command::Pause(_)
+        | Command::Resume(_)
+        | Command::RetryNow(_)
+        | Command::Admitted { .. }
+        | Command::BytesGranted(_)
+        | Command::Snapshot(..)
+        | Command::SnapshotAll(_) => {}
+    }
+}

@@ -1,0 +1,233 @@
+//! The one loop: a task that owns a connection set and its sockets.
+//!
+//! The parts: `commands` (what the rest of the world asks), `outputs` (what the core asks), `streams`
+//! (what sockets and dials bring).
+
+mod commands;
+mod outputs;
+mod streams;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use ropewalk_core::admission::RequestId;
+use ropewalk_core::{
+    ConnectionId, ConnectionSet, Input, Instant, MessageId, Outcome, Seed, Shutdown, SocketId,
+};
+
+use crate::application::{Provide, Transport};
+use crate::budget::{Budget, Left};
+use crate::gate::Visit;
+use crate::link::Link;
+use crate::mailbox::{Command, Mailbox};
+use crate::oneshot::Promise;
+use crate::runtime::{Runtime, Timer};
+use crate::scope::Common;
+use crate::scoped::Scoped;
+use crate::slots::Slots;
+
+/// Shared by all sockets of a shard: what one read brings at most.
+const READ_BUFFER: usize = 64 << 10;
+
+/// A connection set, its sockets, and the timer that wakes them. No lock is held around any of it.
+pub(crate) struct Shard<R: Runtime> {
+    number: u32,
+    common: Arc<Common>,
+    mailbox: Arc<Mailbox>,
+    set: ConnectionSet,
+    members: Vec<Option<Member>>,
+    slots: Slots<R::Socket>,
+    /// Commands that were taken from the mailbox and wait for their turn.
+    mail: VecDeque<Command>,
+    /// Sockets with bytes to write.
+    writes: Vec<SocketId>,
+    buffer: Box<[u8]>,
+    budget: Budget,
+    timer: R::Timer,
+    armed: Option<Instant>,
+    next_timeout: Option<Instant>,
+    /// When this shard has promised the admission to come back.
+    return_at: Option<Instant>,
+    runtime: PhantomData<fn() -> R>,
+}
+
+/// What a shard keeps of a connection beside its protocol.
+struct Member {
+    id: ConnectionId,
+    link: Arc<Link>,
+    provide: Option<Provide>,
+    transport: Option<Transport>,
+    /// The processor's task; it ends with the connection.
+    _worker: Option<Scoped>,
+    providing: Option<Scoped>,
+    resolving: Option<u32>,
+    /// The latest request to the admission; answers to earlier ones are stale.
+    request: Option<RequestId>,
+    /// The place of each of its sockets, dials included: rarely more than one.
+    sockets: Vec<(SocketId, u32)>,
+    outcomes: BTreeMap<MessageId, Promise<Outcome>>,
+}
+
+impl<R: Runtime> Shard<R> {
+    pub(crate) fn new(number: u32, seed: Seed, common: Arc<Common>, mailbox: Arc<Mailbox>) -> Self {
+        Self {
+            number,
+            common,
+            set: ConnectionSet::new(seed),
+            members: Vec::new(),
+            slots: Slots::new(Arc::clone(&mailbox)),
+            mailbox,
+            mail: VecDeque::new(),
+            writes: Vec::new(),
+            buffer: vec![0; READ_BUFFER].into(),
+            budget: Budget::renewed(),
+            timer: R::timer(),
+            armed: None,
+            next_timeout: None,
+            return_at: None,
+            runtime: PhantomData,
+        }
+    }
+
+    /// Looks at the clock and does what is due, so that nothing is handled later than a deadline before
+    /// it. The clock decides; the timer only wakes.
+    fn advance(&mut self) -> Instant {
+        let now = self.common.clock.now();
+        if self.next_timeout.is_some_and(|at| at.is_due(now)) {
+            self.set.handle(now, Input::Timeout);
+            self.perform(now);
+        }
+        if self.return_at.take_if(|at| at.is_due(now)).is_some() {
+            let visit = self.common.gate.come_back(now);
+            self.note_return(&visit);
+        }
+        now
+    }
+
+    fn work(&mut self) -> Left {
+        while let Some(command) = self.mail.pop_front() {
+            let now = self.advance();
+            self.obey(now, command);
+            self.perform(now);
+            if self.budget.left_of_half() == Left::Nothing {
+                break;
+            }
+        }
+        self.write_all();
+        while let Some(index) = self.slots.next() {
+            self.turn(index);
+            self.write_all();
+            if self.budget.left() == Left::Nothing {
+                return Left::Nothing;
+            }
+        }
+        self.budget.left()
+    }
+
+    fn has_work(&self) -> bool {
+        let now = self.common.clock.now();
+        let is_due = |at: &Instant| at.is_due(now);
+        !self.mail.is_empty()
+            || !self.slots.ready.is_empty()
+            || self.next_timeout.as_ref().is_some_and(is_due)
+            || self.return_at.as_ref().is_some_and(is_due)
+    }
+
+    /// Sets the timer to the next deadline of the set or the admission, if it is not set to that already.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let next = [self.next_timeout, self.return_at]
+            .into_iter()
+            .flatten()
+            .min();
+        let Some(at) = next else {
+            return Poll::Pending;
+        };
+        if self.armed != Some(at) {
+            self.armed = Some(at);
+            self.timer.reset(self.common.clock.wake_time(at));
+        }
+        let poll = self.timer.poll(cx);
+        if poll.is_ready() {
+            self.armed = None;
+        }
+        poll
+    }
+
+    fn note_return(&mut self, visit: &Visit) {
+        if let Some(at) = visit.return_at {
+            self.return_at = Some(self.return_at.map_or(at, |earlier| earlier.min(at)));
+        }
+    }
+
+    fn member(&mut self, id: ConnectionId) -> Option<&mut Member> {
+        self.members
+            .get_mut(id.index())?
+            .as_mut()
+            .filter(|member| member.id == id)
+    }
+}
+
+impl<R: Runtime> Future for Shard<R> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let shard = &mut *self;
+        shard.budget = Budget::renewed();
+        loop {
+            // The waker is left before anything is looked at: what comes later wakes, what came before is seen.
+            shard
+                .mailbox
+                .ready
+                .register(cx.waker(), &mut shard.slots.ready);
+            let Some(mut mail) = shard.mailbox.take() else {
+                return Poll::Ready(());
+            };
+            if shard.mail.is_empty() {
+                shard.mail = mail;
+            } else {
+                shard.mail.append(&mut mail);
+            }
+            if !shard.has_work() {
+                if shard.poll_timer(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                if shard.budget.left() == Left::Some {
+                    continue;
+                }
+            }
+            shard.advance();
+            if shard.work() == Left::Nothing {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+impl<R: Runtime> Drop for Shard<R> {
+    fn drop(&mut self) {
+        let abandoned = self.mailbox.drain();
+        self.mailbox.ready.forget();
+        // After a panic the set cannot be trusted to do its last accounts.
+        if !std::thread::panicking() {
+            let now = self.advance();
+            let ids: Vec<_> = self.set.ids().collect();
+            for id in ids {
+                self.set.remove(now, id, Shutdown::Abort);
+                self.perform(now);
+            }
+        }
+        for member in self.members.drain(..).flatten() {
+            member.link.end(None);
+        }
+        for command in self.mail.drain(..).chain(abandoned) {
+            commands::abandon(command);
+        }
+        let now = self.common.clock.now();
+        self.common.gate.shard_ended(self.number, now);
+    }
+}

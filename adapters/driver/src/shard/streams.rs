@@ -1,0 +1,249 @@
+//! What sockets and dials bring, and what they are given.
+
+use std::io;
+use std::task::{Context, Poll};
+
+use ropewalk_core::{Input, Instant, SocketId, TransportError, TransportErrorKind};
+
+use super::Shard;
+use crate::application::guard;
+use crate::budget::{Left, WRITE_QUANTUM};
+use crate::runtime::{Runtime, SelfConnect};
+use crate::slots::{Open, Reading, Work, Writing};
+
+/// What a turn's read came to.
+enum Read {
+    /// Nothing more for now, or nothing more is wanted.
+    Done,
+    /// There may be more: another turn.
+    More,
+    /// The end of the stream.
+    End,
+    Failed(io::Error),
+}
+
+impl<R: Runtime> Shard<R> {
+    /// Gives one place its turn.
+    pub(super) fn turn(&mut self, index: u32) {
+        let now = self.advance();
+        let slot = self.slots.slot(index);
+        let mut cx = Context::from_waker(&slot.waker);
+        match &mut slot.work {
+            Work::Vacant => {}
+            Work::Resolve {
+                connection,
+                generation,
+                future,
+            } => {
+                let (connection, generation) = (*connection, *generation);
+                let Poll::Ready(result) = caught(|| future.as_mut().poll(&mut cx)) else {
+                    return;
+                };
+                self.slots.release(index);
+                if let Some(member) = self.member(connection) {
+                    member.resolving.take_if(|place| *place == index);
+                }
+                let input = Input::Resolved {
+                    connection,
+                    generation,
+                    result: result.map_err(|error| error.to_string().into()),
+                };
+                self.set.handle(now, input);
+                self.perform(now);
+            }
+            Work::Dial { socket, future } => {
+                let socket = *socket;
+                let Poll::Ready(result) = caught(|| future.as_mut().poll(&mut cx)) else {
+                    return;
+                };
+                match result {
+                    Ok(stream) => {
+                        slot.work = Work::Open(Open::new(socket, stream));
+                        self.slots.schedule(index);
+                        self.set.handle(now, Input::Connected { socket });
+                        self.perform(now);
+                    }
+                    Err(error) => self.fail(socket, &error),
+                }
+            }
+            Work::Open(open) => {
+                let socket = open.socket;
+                self.serve(index, socket);
+            }
+        }
+    }
+
+    /// Writes what waits on all sockets that the core has named.
+    pub(super) fn write_all(&mut self) {
+        while let Some(socket) = self.writes.pop() {
+            if let Some(index) = self.place_of(socket) {
+                self.write(index, socket);
+            }
+        }
+    }
+
+    fn serve(&mut self, index: u32, socket: SocketId) {
+        if let Some((open, _)) = self.slots.open(index)
+            && matches!(open.writing, Writing::Blocked | Writing::Ending)
+        {
+            self.write(index, socket);
+        }
+        let now = self.advance();
+        match self.read(now, index, socket) {
+            Read::Done => {}
+            Read::More => self.slots.schedule(index),
+            Read::End => {
+                self.set.handle(now, Input::Eof { socket });
+                self.perform(now);
+            }
+            Read::Failed(error) => self.fail(socket, &error),
+        }
+    }
+
+    /// Writes until nothing is left or the socket takes no more.
+    fn write(&mut self, index: u32, socket: SocketId) {
+        let now = self.advance();
+        let mut written = 0;
+        let result = loop {
+            let Some((open, waker)) = self.slots.open(index) else {
+                return;
+            };
+            if open.socket != socket {
+                return;
+            }
+            let mut cx = Context::from_waker(waker);
+            let Some(transmit) = self.set.transmit(now, socket) else {
+                break match open.writing {
+                    Writing::Ending => match caught(|| open.stream.poll_shutdown(&mut cx)) {
+                        Poll::Pending => Ok(()),
+                        Poll::Ready(result) => {
+                            open.writing = Writing::Ended;
+                            result
+                        }
+                    },
+                    Writing::Idle | Writing::Blocked => {
+                        open.writing = Writing::Idle;
+                        Ok(())
+                    }
+                    Writing::Ended => Ok(()),
+                };
+            };
+            match caught(|| open.stream.poll_write(&mut cx, &transmit.slices())) {
+                Poll::Ready(Ok(0)) => break Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(bytes)) => {
+                    transmit.advance(bytes);
+                    self.budget.charge(bytes);
+                    written += bytes;
+                    if written >= WRITE_QUANTUM {
+                        open.wait_to_write();
+                        self.slots.schedule(index);
+                        break Ok(());
+                    }
+                }
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Poll::Ready(Err(error)) => break Err(error),
+                Poll::Pending => {
+                    open.wait_to_write();
+                    break Ok(());
+                }
+            }
+        };
+        self.perform(now);
+        if let Err(error) = result {
+            // What the peer sent before it went may say why it went.
+            while self.budget.left() == Left::Some
+                && matches!(self.read(now, index, socket), Read::More)
+            {}
+            self.fail(socket, &error);
+        }
+    }
+
+    /// Reads once, or feeds what an earlier read brought and the core did not take.
+    fn read(&mut self, now: Instant, index: u32, socket: SocketId) -> Read {
+        let wants_read = self.set.wants_read(socket);
+        let Some((open, waker)) = self.slots.open(index) else {
+            return Read::Done;
+        };
+        if open.socket != socket || open.reading == Reading::Ended {
+            return Read::Done;
+        }
+        if !wants_read {
+            open.reading = Reading::Stalled;
+            return Read::Done;
+        }
+        open.reading = Reading::Waits;
+        let mut cx = Context::from_waker(waker);
+        if !open.leftover.is_empty() {
+            let taken = self.set.handle_input(now, socket, &mut open.leftover);
+            open.leftover.drain(..taken);
+            if open.leftover.is_empty() {
+                open.leftover = Vec::new();
+            }
+            self.perform(now);
+            return Read::More;
+        }
+        let bytes = loop {
+            match caught(|| open.stream.poll_read(&mut cx, &mut self.buffer)) {
+                Poll::Ready(Ok(0)) => {
+                    open.reading = Reading::Ended;
+                    return Read::End;
+                }
+                Poll::Ready(Ok(bytes)) => break bytes,
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Poll::Ready(Err(error)) => return Read::Failed(error),
+                Poll::Pending => return Read::Done,
+            }
+        };
+        self.budget.charge(bytes);
+        let Some(input) = self.buffer.get_mut(..bytes) else {
+            let error = "the socket says that it read more than there was room for";
+            return Read::Failed(io::Error::other(error));
+        };
+        let taken = self.set.handle_input(now, socket, input);
+        open.leftover.extend_from_slice(&input[taken..]);
+        let is_drained = bytes < self.buffer.len() && open.leftover.is_empty();
+        // A short read has emptied the socket, if the socket is one that can tell.
+        let read = match is_drained.then(|| caught(|| open.stream.poll_readable(&mut cx))) {
+            Some(Poll::Pending) => Read::Done,
+            Some(Poll::Ready(Ok(()))) | None => Read::More,
+            Some(Poll::Ready(Err(error))) => Read::Failed(error),
+        };
+        self.perform(now);
+        read
+    }
+
+    /// Drops a socket and tells the core why.
+    fn fail(&mut self, socket: SocketId, error: &io::Error) {
+        let now = self.advance();
+        if self.place_of(socket).is_none() {
+            return;
+        }
+        self.drop_socket(socket);
+        let inner = error.get_ref();
+        let error = match inner.and_then(|inner| inner.downcast_ref::<SelfConnect>()) {
+            Some(SelfConnect) => TransportError::new(TransportErrorKind::SelfConnect),
+            None => TransportError::from(error),
+        };
+        let input = Input::TransportFailed { socket, error };
+        self.set.handle(now, input);
+        self.perform(now);
+    }
+}
+
+impl<S> Open<S> {
+    fn wait_to_write(&mut self) {
+        self.writing = match self.writing {
+            Writing::Idle | Writing::Blocked => Writing::Blocked,
+            // Written again until nothing is left, and then ended.
+            Writing::Ending | Writing::Ended => self.writing,
+        };
+    }
+}
+
+/// Polls what may be the application's code. A panic there is that socket's error and nobody else's.
+fn caught<T>(poll: impl FnOnce() -> Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    guard(poll).unwrap_or_else(|panicked| {
+        let words = format!("the transport {panicked}");
+        Poll::Ready(Err(io::Error::other(words)))
+    })
+}

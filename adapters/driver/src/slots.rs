@@ -1,0 +1,240 @@
+//! A shard's sockets and everything else of its that a runtime wakes.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+
+use ropewalk_core::{ConnectionId, SocketId};
+
+use crate::application::BoxFuture;
+use crate::mailbox::Mailbox;
+use crate::ready::Queued;
+use crate::runtime::Socket;
+
+/// Numbered places, each with a waker of its own that puts its number on the shard's ready list.
+pub(crate) struct Slots<S> {
+    slots: Vec<Slot<S>>,
+    free: Vec<u32>,
+    /// The numbers whose turn it is.
+    pub(crate) ready: VecDeque<u32>,
+    mailbox: Arc<Mailbox>,
+}
+
+pub(crate) struct Slot<S> {
+    bell: Arc<Bell>,
+    pub(crate) waker: Waker,
+    pub(crate) work: Work<S>,
+}
+
+/// What stands in a place.
+pub(crate) enum Work<S> {
+    Vacant,
+    Resolve {
+        connection: ConnectionId,
+        generation: u32,
+        future: BoxFuture<io::Result<Vec<SocketAddr>>>,
+    },
+    Dial {
+        socket: SocketId,
+        future: BoxFuture<io::Result<Stream<S>>>,
+    },
+    Open(Open<S>),
+}
+
+/// A connected socket.
+pub(crate) struct Open<S> {
+    pub(crate) socket: SocketId,
+    pub(crate) stream: Stream<S>,
+    /// What was read and the core did not take.
+    pub(crate) leftover: Vec<u8>,
+    pub(crate) reading: Reading,
+    pub(crate) writing: Writing,
+}
+
+/// Where reading stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// The socket wakes us.
+    Waits,
+    /// The core does not want any; nobody wakes us.
+    Stalled,
+    /// There is nothing more to read.
+    Ended,
+}
+
+/// Where writing stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writing {
+    /// There was nothing left to write.
+    Idle,
+    /// The socket takes no more now, and wakes us when it does.
+    Blocked,
+    /// Our half of the stream is to end, as soon as nothing is left to write.
+    Ending,
+    /// It has ended.
+    Ended,
+}
+
+impl<S: Socket> Slots<S> {
+    pub(crate) fn new(mailbox: Arc<Mailbox>) -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            ready: VecDeque::new(),
+            mailbox,
+        }
+    }
+
+    /// Puts work in a place and gives it its first turn.
+    pub(crate) fn insert(&mut self, work: Work<S>) -> u32 {
+        let index = match self.free.pop() {
+            Some(index) => {
+                self.slots[index as usize].work = work;
+                index
+            }
+            None => {
+                let index =
+                    u32::try_from(self.slots.len()).expect("there are fewer than 2^32 sockets");
+                let bell = Arc::new(Bell {
+                    mailbox: Arc::clone(&self.mailbox),
+                    index,
+                    queued: Queued::default(),
+                });
+                self.slots.push(Slot {
+                    waker: Waker::from(Arc::clone(&bell)),
+                    bell,
+                    work,
+                });
+                index
+            }
+        };
+        self.schedule(index);
+        index
+    }
+
+    /// Drops what stands in a place.
+    pub(crate) fn release(&mut self, index: u32) {
+        if let Some(slot) = self.slots.get_mut(index as usize)
+            && !matches!(slot.work, Work::Vacant)
+        {
+            slot.work = Work::Vacant;
+            self.free.push(index);
+        }
+    }
+
+    /// Gives a place a turn that no waker asked for.
+    pub(crate) fn schedule(&mut self, index: u32) {
+        if self.slots[index as usize].bell.queued.mark() {
+            self.ready.push_back(index);
+        }
+    }
+
+    /// Gives every socket a turn that was not read because the core did not want it.
+    pub(crate) fn schedule_stalled(&mut self) {
+        for index in 0..self.slots.len() {
+            if let Work::Open(Open {
+                reading: Reading::Stalled,
+                ..
+            }) = self.slots[index].work
+                && let Ok(index) = u32::try_from(index)
+            {
+                self.schedule(index);
+            }
+        }
+    }
+
+    /// The next place whose turn it is.
+    pub(crate) fn next(&mut self) -> Option<u32> {
+        let index = self.ready.pop_front()?;
+        self.slots[index as usize].bell.queued.clear();
+        Some(index)
+    }
+
+    pub(crate) fn slot(&mut self, index: u32) -> &mut Slot<S> {
+        &mut self.slots[index as usize]
+    }
+
+    /// The socket in a place, and the waker to poll it with.
+    pub(crate) fn open(&mut self, index: u32) -> Option<(&mut Open<S>, &Waker)> {
+        let slot = self.slots.get_mut(index as usize)?;
+        match &mut slot.work {
+            Work::Open(open) => Some((open, &slot.waker)),
+            Work::Vacant | Work::Resolve { .. } | Work::Dial { .. } => None,
+        }
+    }
+}
+
+impl<S> Open<S> {
+    pub(crate) fn new(socket: SocketId, stream: Stream<S>) -> Self {
+        Self {
+            socket,
+            stream,
+            leftover: Vec::new(),
+            reading: Reading::Waits,
+            writing: Writing::Idle,
+        }
+    }
+}
+
+/// Rings when its place has something to do.
+struct Bell {
+    mailbox: Arc<Mailbox>,
+    index: u32,
+    queued: Queued,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.mailbox.ready.push(self.index, &self.queued);
+    }
+}
+
+/// A socket of the runtime's or of the application's.
+pub(crate) enum Stream<S> {
+    Runtime(S),
+    Application(Box<dyn Socket>),
+}
+
+impl<S: Socket> Stream<S> {
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Runtime(socket) => socket.poll_read(cx, buffer),
+            Self::Application(socket) => socket.poll_read(cx, buffer),
+        }
+    }
+
+    pub(crate) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Runtime(socket) => socket.poll_readable(cx),
+            Self::Application(socket) => socket.poll_readable(cx),
+        }
+    }
+
+    pub(crate) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Runtime(socket) => socket.poll_write(cx, slices),
+            Self::Application(socket) => socket.poll_write(cx, slices),
+        }
+    }
+
+    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Runtime(socket) => socket.poll_shutdown(cx),
+            Self::Application(socket) => socket.poll_shutdown(cx),
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! What must hold on every runtime: written once here, run by each adapter's tests.
+
+#![allow(clippy::unwrap_used, reason = "what fails here is a test")]
+
+pub(crate) mod pipe;
+pub(crate) mod server;
+
+mod batches;
+mod endings;
+mod lifecycle;
+mod plain;
+mod processors;
+mod sending;
+mod transports;
+
+pub(crate) use batches::*;
+pub(crate) use endings::*;
+pub(crate) use lifecycle::*;
+pub(crate) use plain::*;
+pub(crate) use processors::*;
+pub(crate) use sending::*;
+pub(crate) use transports::*;
+
+use std::time::Duration;
+
+use ropewalk_driver::{Batch, Connect, ConnectionHandle, EventKind, Events, FleetEvent, State};
+
+/// Makes a test of every function of the suite.
+macro_rules! tests {
+    ($runtime:ty, $block_on:path) => {
+        $crate::suite::tests! { @each $runtime, $block_on,
+            a_batch_is_not_lost_with_the_wait_for_it
+            a_close_flushes_and_reports
+            a_connection_survives_resets
+            a_dropped_handle_closes_its_connection
+            a_full_inbound_queue_stops_reads_and_loses_nothing
+            a_hook_that_panics_filters_its_message_only
+            a_large_message_passes_in_many_parts
+            a_name_is_resolved
+            a_pause_lasts_until_it_is_ended
+            a_plain_connection_is_a_stream_and_a_sink
+            a_plain_connection_tells_an_abnormal_end
+            a_plain_connection_that_fails_says_why
+            a_processor_judges_each_message
+            a_processor_that_panics_loses_its_batch_only
+            a_processor_that_waits_delays_nobody_else
+            a_provider_shapes_each_attempt
+            a_reservation_that_is_dropped_lets_the_next_in
+            a_shutdown_ends_every_state
+            a_slow_reader_of_events_is_told_what_it_missed
+            a_transport_of_ones_own_carries_messages
+            a_transport_that_panics_fails_its_own_attempt
+            connections_spread_over_shards_and_all_work
+            dropping_a_fleet_leaves_nothing_behind
+            echoes_come_back_in_order
+            queued_messages_follow_the_ready_script
+            senders_wait_for_room_and_end_with_the_fleet
+        }
+    };
+    (@each $runtime:ty, $block_on:path, $($name:ident)*) => {
+        $(
+            #[test]
+            fn $name() {
+                $block_on($crate::suite::$name::<$runtime>());
+            }
+        )*
+    };
+}
+pub(crate) use tests;
+
+/// A connection that is dialled again without delay.
+pub(crate) fn eager(url: &str) -> Connect {
+    let connect = Connect::to(url).unwrap();
+    let mut settings = ropewalk_driver::Settings::default();
+    settings.backoff.initial = Duration::from_millis(1);
+    settings.backoff.floor = Duration::from_millis(1);
+    settings.backoff.first_max = Duration::from_millis(1);
+    settings.backoff.max = Duration::from_millis(2);
+    settings.backoff.flap_max = Duration::from_millis(2);
+    connect.settings(settings)
+}
+
+/// The texts of a batch.
+pub(crate) fn texts(batch: &Batch) -> Vec<String> {
+    batch
+        .iter()
+        .map(|message| message.text().unwrap().to_owned())
+        .collect()
+}
+
+/// Takes batches until there are `count` messages.
+pub(crate) async fn take(handle: &ConnectionHandle, count: usize) -> Vec<String> {
+    let mut taken = Vec::new();
+    while taken.len() < count {
+        match handle.next_batch().await {
+            Some(batch) => taken.extend(texts(&batch)),
+            None => panic!("the connection has ended: {:?}", handle.ended().await),
+        }
+    }
+    taken
+}
+
+/// Waits for the first event that `is_it` knows.
+pub(crate) async fn until(events: &mut Events, is_it: impl Fn(&EventKind) -> bool) -> FleetEvent {
+    loop {
+        let event = events.next().await.expect("the fleet goes on");
+        if is_it(&event.event.kind) {
+            return event;
+        }
+    }
+}
+
+/// Waits until some connection is in this state.
+pub(crate) async fn until_state(events: &mut Events, state: State) {
+    until(
+        events,
+        |kind| matches!(kind, EventKind::State { to, .. } if *to == state),
+    )
+    .await;
+}

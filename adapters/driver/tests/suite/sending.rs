@@ -1,0 +1,119 @@
+//! Messages that go out.
+
+use std::future::{Future, poll_fn};
+use std::sync::mpsc::channel;
+use std::task::Poll;
+
+use ropewalk_driver::{Connect, Fleet, Message, Outcome, Runtime, SendErrorCause, Settings};
+
+use super::server::{Server, text};
+use super::{eager, take};
+
+pub(crate) async fn echoes_come_back_in_order<R: Runtime>() {
+    let server = Server::echo();
+    let fleet = Fleet::<R>::new();
+    let handle = fleet.open(eager(&server.url()));
+    let sender = handle.sender();
+    let mut receipts = Vec::new();
+    for number in 0..200 {
+        receipts.push(sender.send(number.to_string()).await.unwrap());
+    }
+    let wanted: Vec<_> = (0..200).map(|number| number.to_string()).collect();
+    assert_eq!(take(&handle, 200).await, wanted);
+    for receipt in receipts {
+        assert_eq!(receipt.outcome().await, Outcome::Written);
+    }
+}
+
+pub(crate) async fn a_large_message_passes_in_many_parts<R: Runtime>() {
+    let server = Server::echo();
+    let fleet = Fleet::<R>::new();
+    let handle = fleet.open(eager(&server.url()));
+    let payload: Vec<u8> = (0..5_000_000_u32).map(|i| (i % 251) as u8).collect();
+    let receipt = handle
+        .sender()
+        .send(Message::binary(payload.clone()))
+        .await
+        .unwrap();
+    let batch = handle.next_batch().await.unwrap();
+    assert!(batch.get(0).unwrap().as_bytes() == payload);
+    assert_eq!(receipt.outcome().await, Outcome::Written);
+}
+
+pub(crate) async fn queued_messages_follow_the_ready_script<R: Runtime>() {
+    let (tell, told) = channel();
+    let server = Server::start(move |_, mut session| {
+        while let Some(text) = text(&mut session) {
+            tell.send(text).unwrap();
+        }
+    });
+    let fleet = Fleet::<R>::new();
+    let handle = fleet.open(
+        eager(&server.url())
+            .resume(7, |_| None)
+            .ready("log in")
+            .ready("from ${next}"),
+    );
+    let sender = handle.sender();
+    for number in 0..3 {
+        sender.try_send(number.to_string()).unwrap();
+    }
+    let seen: Vec<_> = told.iter().take(5).collect();
+    assert_eq!(seen, ["log in", "from 7", "0", "1", "2"]);
+}
+
+pub(crate) async fn senders_wait_for_room_and_end_with_the_fleet<R: Runtime>() {
+    // Accepts and never answers, so that nothing leaves the queue.
+    let server = Server::raw(|_, stream| {
+        let mut stream = stream;
+        drop(std::io::copy(&mut stream, &mut std::io::sink()));
+    });
+    let fleet = Fleet::<R>::new();
+    let mut settings = Settings::default();
+    settings.outbound.items_max = 2;
+    let handle = fleet.open(Connect::to(&server.url()).unwrap().settings(settings));
+    let sender = handle.sender();
+    let first = sender.try_send("1").unwrap();
+    sender.send("2").await.unwrap();
+    let refused = sender.try_send("3").unwrap_err();
+    assert_eq!(refused.cause, SendErrorCause::Full);
+    assert_eq!(refused.message, Message::text("3"));
+
+    let mut wait = Box::pin(sender.send("3"));
+    let polled = poll_fn(|cx| Poll::Ready(wait.as_mut().poll(cx))).await;
+    assert!(polled.is_pending());
+    drop(fleet);
+    let refused = wait.await.unwrap_err();
+    assert_eq!(refused.cause, SendErrorCause::Closed);
+    assert_eq!(refused.message, Message::text("3"));
+    assert_eq!(first.outcome().await, Outcome::NotSent);
+    assert_eq!(handle.next_batch().await.map(|batch| batch.len()), None);
+}
+
+pub(crate) async fn a_reservation_that_is_dropped_lets_the_next_in<R: Runtime>() {
+    let server = Server::raw(|_, stream| {
+        let mut stream = stream;
+        drop(std::io::copy(&mut stream, &mut std::io::sink()));
+    });
+    let fleet = Fleet::<R>::new();
+    let mut settings = Settings::default();
+    settings.outbound.items_max = 1;
+    let handle = fleet.open(Connect::to(&server.url()).unwrap().settings(settings));
+    let sender = handle.sender();
+    let permit = sender.reserve(10).await.unwrap();
+    assert_eq!(
+        sender.try_send("x").unwrap_err().cause,
+        SendErrorCause::Full
+    );
+    let mut wait = Box::pin(sender.reserve(1));
+    assert!(
+        poll_fn(|cx| Poll::Ready(wait.as_mut().poll(cx)))
+            .await
+            .is_pending()
+    );
+    drop(wait);
+    let too_long = permit.send("more than was reserved").unwrap_err();
+    assert_eq!(too_long.cause, SendErrorCause::Full);
+    // The refused permit has given its room back.
+    sender.try_send("x").unwrap();
+}
