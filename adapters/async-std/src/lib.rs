@@ -1,0 +1,98 @@
+//! Ropewalk on async-std: many WebSocket client connections, kept alive in one process.
+//!
+//! ```no_run
+#![doc = include_str!("../examples/program_async_std.rs")]
+//! ```
+//!
+//! Everything here is `ropewalk-driver`'s, on async-std: the types are documented there.
+//!
+//! async-std is discontinued (RUSTSEC-2025-0052). This adapter serves applications that still embed it;
+//! a new one does better with `ropewalk-smol`, which runs on the same reactor.
+
+#![forbid(unsafe_code)]
+
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::net::{Shutdown, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use async_std::io::{Read, Write};
+use async_std::net::{TcpStream, ToSocketAddrs};
+
+pub use ropewalk_driver::*;
+
+/// A scope of connections, on async-std.
+pub type Fleet = ropewalk_driver::Fleet<AsyncStd>;
+
+/// Opens one WebSocket and waits until it is ready; nothing is dialled again.
+///
+/// # Errors
+/// [`ConnectError`]: the URL cannot be tried, or it was tried and failed.
+pub async fn connect(url: &str) -> Result<WebSocket, ConnectError> {
+    ropewalk_driver::connect::<AsyncStd>(Connect::to(url)?).await
+}
+
+/// async-std's global executor and reactor.
+#[derive(Clone, Copy, Debug)]
+pub struct AsyncStd;
+
+impl Runtime for AsyncStd {
+    type Socket = AsyncStdSocket;
+    type Timer = AsyncStdTimer;
+
+    fn spawn(future: impl Future<Output = ()> + Send + 'static) {
+        async_std::task::spawn(future);
+    }
+
+    async fn resolve(host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
+        Ok((host.as_str(), port).to_socket_addrs().await?.collect())
+    }
+
+    async fn connect(address: SocketAddr) -> io::Result<AsyncStdSocket> {
+        let stream = TcpStream::connect(address).await?;
+        refuse_self_connect(stream.local_addr(), stream.peer_addr())?;
+        stream.set_nodelay(true)?;
+        Ok(AsyncStdSocket(stream))
+    }
+
+    fn timer() -> AsyncStdTimer {
+        AsyncStdTimer(async_io::Timer::never())
+    }
+}
+
+/// A TCP stream of async-std's.
+#[derive(Debug)]
+pub struct AsyncStdSocket(TcpStream);
+
+impl Socket for AsyncStdSocket {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_read(cx, buffer)
+    }
+
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(cx, slices)
+    }
+
+    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.0.shutdown(Shutdown::Write))
+    }
+}
+
+/// A timer on the reactor that async-std runs on.
+#[derive(Debug)]
+pub struct AsyncStdTimer(async_io::Timer);
+
+impl Timer for AsyncStdTimer {
+    fn reset(&mut self, at: std::time::Instant) {
+        self.0.set_at(at);
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.0).poll(cx).map(drop)
+    }
+}
