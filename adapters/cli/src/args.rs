@@ -1,0 +1,221 @@
+//! What a person can type.
+
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, Parser, Subcommand};
+use ropewalk_core::settings::parse_duration;
+
+use crate::output::Place;
+use crate::runtime::RuntimeName;
+
+/// Keeps many WebSocket connections alive.
+#[derive(Debug, Parser)]
+#[command(name = "ropewalk", version, arg_required_else_help = true, after_help = STATUS_HELP)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const STATUS_HELP: &str = "\
+Exit status: 0 done; 1 every connection gave up, or the demo lost something; 2 usage or configuration.
+Interrupt once for a graceful end within 5 s, twice to end at once.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Tap(TapArguments),
+    Demo(DemoArguments),
+    Echo(EchoArguments),
+    Check(CheckArguments),
+}
+
+/// Connects to every URL, each with its own reconnect loop, and writes one JSON object a message.
+#[derive(Args, Debug)]
+#[command(after_help = TAP_HELP)]
+pub(crate) struct TapArguments {
+    /// Connections and settings, as TOML; `ropewalk check` prints every key
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The async runtime [default: the configuration's, or tokio]
+    #[arg(long, value_enum)]
+    pub(crate) runtime: Option<RuntimeName>,
+    /// Where events go, `-` for standard output [default: standard error, readable on a terminal and JSON otherwise]
+    #[arg(long, value_name = "FILE|-", value_parser = place)]
+    pub(crate) events: Option<Place>,
+    /// Where messages go, `-` for standard output
+    #[arg(long, value_name = "FILE|-", default_value = "-", value_parser = place)]
+    pub(crate) output: Place,
+    /// End after this many messages of all connections together
+    #[arg(long, value_name = "N")]
+    pub(crate) count: Option<NonZeroU64>,
+    /// End after this long, such as `30s` or `5m`
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+    pub(crate) time: Option<Duration>,
+    /// Neither the summary nor, unless --events is given, events
+    #[arg(long)]
+    pub(crate) quiet: bool,
+    /// What to connect to; the same URL may be given many times
+    #[arg(value_name = "[NAME=]URL", required_unless_present = "config", value_parser = named_url)]
+    pub(crate) urls: Vec<NamedUrl>,
+}
+
+const TAP_HELP: &str = r#"A message: {"connection":"trades","generation":1,"seq":17,"received_at":"2026-01-31T23:59:59.000001Z","type":"text","data":"…"}
+The data of a binary message is in base64. `seq` counts a connection's messages from 1 across all its sockets."#;
+
+/// Fifty connections against a hostile server of its own: it refuses, stalls, resets in mid-frame and
+/// restarts, and nothing may be lost.
+#[derive(Args, Debug)]
+pub(crate) struct DemoArguments {
+    /// The async runtime
+    #[arg(long, value_enum, default_value_t = RuntimeName::Tokio)]
+    pub(crate) runtime: RuntimeName,
+    /// How many connections
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) connections: u32,
+    /// How long the server is hostile, such as `20s` or `5m`
+    #[arg(long = "for", value_name = "DURATION", default_value = "20s", value_parser = duration)]
+    pub(crate) time: Duration,
+    /// Repeats the server's messages and faults [default: drawn from the clock]
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// One JSON object instead of the table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// One session, no reconnect: sends every data message back until the server closes.
+///
+/// Exit status 0 if the server closed the session with a close frame; 1 otherwise.
+#[derive(Args, Debug)]
+pub(crate) struct EchoArguments {
+    /// The async runtime
+    #[arg(long, value_enum, default_value_t = RuntimeName::Tokio)]
+    pub(crate) runtime: RuntimeName,
+    /// What to connect to
+    pub(crate) url: String,
+}
+
+/// Validates a configuration and prints the whole of it, with its defaults, as TOML.
+///
+/// What is printed is itself a configuration; it repeats the file's secrets, if there are any.
+#[derive(Args, Debug)]
+pub(crate) struct CheckArguments {
+    /// The configuration
+    pub(crate) file: PathBuf,
+}
+
+/// A URL from the command line, with the name that it was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NamedUrl {
+    pub(crate) name: Option<String>,
+    pub(crate) url: String,
+}
+
+/// What later versions are to have, so that a person who read of it is not told of a typing error.
+const LATER_COMMANDS: &[&str] = &["send", "letters", "pause", "resume", "status"];
+const LATER_OPTIONS: &[&str] = &["--compress"];
+
+/// Reads the command line; on a wrong one, says what is wrong and ends the process with status 2.
+pub(crate) fn parse() -> Arguments {
+    match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            if let Some(word) = later(&error) {
+                crate::complain(format_args!(
+                    "`{word}` is not in this version ({}); it has tap, demo, echo and check",
+                    env!("CARGO_PKG_VERSION")
+                ));
+                std::process::exit(i32::from(crate::USAGE));
+            }
+            error.exit()
+        }
+    }
+}
+
+fn later(error: &clap::Error) -> Option<&'static str> {
+    #[allow(clippy::wildcard_enum_match_arm, reason = "two kinds are of interest")]
+    let (context, words) = match error.kind() {
+        ErrorKind::InvalidSubcommand => (ContextKind::InvalidSubcommand, LATER_COMMANDS),
+        ErrorKind::UnknownArgument => (ContextKind::InvalidArg, LATER_OPTIONS),
+        _ => return None,
+    };
+    match error.get(context) {
+        Some(ContextValue::String(word)) => words.iter().find(|later| *later == word).copied(),
+        Some(_) | None => None,
+    }
+}
+
+fn place(text: &str) -> Result<Place, String> {
+    match text {
+        "" => Err("a file name, or `-`".to_owned()),
+        text => Ok(Place::parse(text)),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    match parse_duration(text) {
+        Ok(Duration::ZERO) => Err("it must be longer than nothing".to_owned()),
+        Ok(duration) => Ok(duration),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn named_url(text: &str) -> Result<NamedUrl, String> {
+    // A `=` behind the scheme belongs to the URL's query.
+    let before_scheme = text.split("://").next().unwrap_or_default();
+    Ok(match before_scheme.split_once('=') {
+        Some(("", _)) => return Err("there is no name before `=`".to_owned()),
+        Some((name, _)) => NamedUrl {
+            name: Some(name.to_owned()),
+            url: text[name.len() + 1..].to_owned(),
+        },
+        None => NamedUrl {
+            name: None,
+            url: text.to_owned(),
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_name_stands_before_its_url() {
+        let table = [
+            ("ws://a/?k=v", None, "ws://a/?k=v"),
+            ("trades=ws://a/?k=v", Some("trades"), "ws://a/?k=v"),
+            ("x=y=ws://a", Some("x"), "y=ws://a"),
+        ];
+        for (text, name, url) in table {
+            let expected = NamedUrl {
+                name: name.map(str::to_owned),
+                url: url.to_owned(),
+            };
+            assert_eq!(named_url(text), Ok(expected));
+        }
+        assert!(named_url("=ws://a").is_err());
+    }
+
+    #[test]
+    fn commands_of_later_versions_are_told_from_typing_errors() {
+        let refused = |line: &[&str]| later(&Arguments::try_parse_from(line).unwrap_err());
+        assert_eq!(
+            refused(&["ropewalk", "letters", "list", "x"]),
+            Some("letters")
+        );
+        assert_eq!(
+            refused(&["ropewalk", "echo", "--compress", "ws://a"]),
+            Some("--compress")
+        );
+        assert_eq!(refused(&["ropewalk", "tab", "ws://a"]), None);
+    }
+}

@@ -1,0 +1,283 @@
+//! What a file or the command line says of one connection.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+use ropewalk_core::{
+    Config, Decode, Expect, Hooks, MessageRef, ReadyStep, Resume, Settings, Target, Template,
+};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+
+use super::error::ConfigError;
+use super::pointer::Pointer;
+use super::reader::{Reader, Section};
+use crate::names::Names;
+
+/// One connection, checked.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ConnectionPlan {
+    /// What records and tables call it.
+    pub(crate) name: String,
+    /// In the order in which they are tried.
+    pub(crate) urls: Vec<String>,
+    pub(super) headers: BTreeMap<String, String>,
+    pub(super) subprotocols: Vec<String>,
+    pub(super) subprotocol_required: bool,
+    pub(super) ready: Vec<Step>,
+    pub(super) resume: Option<ResumeKeys>,
+    pub(super) format: Format,
+    pub(super) settings: Settings,
+}
+
+/// A step of the ready script.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(
+    untagged,
+    expecting = "expected a text to send, or a table { expect = \"…\" }"
+)]
+pub(super) enum Step {
+    Send(String),
+    Expect(ExpectKeys),
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExpectKeys {
+    /// A text that the reply contains.
+    expect: String,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ResumeKeys {
+    /// Where a message carries its number.
+    sequence: String,
+    /// The number that the first session asks for.
+    #[serde(default = "one")]
+    start: u64,
+}
+
+fn one() -> u64 {
+    1
+}
+
+/// What a message must be to be valid.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Format {
+    /// Anything.
+    #[default]
+    None,
+    /// A text message.
+    Text,
+    /// A text or binary message that holds JSON.
+    Json,
+}
+
+/// One URL or several.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a URL or a list of URLs")]
+enum Urls {
+    One(String),
+    Several(Vec<String>),
+}
+
+/// Something that can be dialled: the parts that the library takes.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) target: Target,
+    pub(crate) settings: Settings,
+    pub(crate) hooks: Hooks,
+}
+
+/// A key with a value that cannot be, and what is wrong with it.
+struct Refusal {
+    key: String,
+    problem: String,
+}
+
+impl Refusal {
+    fn new(key: impl Into<String>, problem: impl Display) -> Self {
+        Self {
+            key: key.into(),
+            problem: format!("is wrong: {problem}"),
+        }
+    }
+}
+
+/// Every `[[connection]]` of a document.
+pub(super) fn read_all(
+    reader: &Reader<'_>,
+    names: &mut Names,
+) -> Result<Vec<ConnectionPlan>, ConfigError> {
+    let mut plans = Vec::new();
+    for mut section in reader.connections()? {
+        plans.push(read_connection(&mut section, names)?);
+    }
+    Ok(plans)
+}
+
+/// `[defaults]` alone.
+pub(super) fn read_defaults(reader: &Reader<'_>) -> Result<ConnectionPlan, ConfigError> {
+    read_common(&mut reader.defaults()?)
+}
+
+fn read_connection(
+    section: &mut Section<'_>,
+    names: &mut Names,
+) -> Result<ConnectionPlan, ConfigError> {
+    let name: Option<String> = section.take("name")?;
+    let urls = match section.take("url")? {
+        Some(Urls::One(url)) => vec![url],
+        Some(Urls::Several(urls)) if !urls.is_empty() => urls,
+        Some(Urls::Several(_)) => return Err(section.refuse("url", "must not be an empty list")),
+        None => return Err(section.refuse("url", "is missing: what to connect to")),
+    };
+    let name = match name {
+        Some(name) if name.is_empty() => return Err(section.refuse("name", "must not be empty")),
+        Some(name) if names.take(&name) => name,
+        Some(name) => {
+            let problem = format!("is wrong: another connection is called `{name}`");
+            return Err(section.refuse("name", problem));
+        }
+        None => names.derive(&urls[0]),
+    };
+    let plan = ConnectionPlan {
+        name,
+        urls,
+        ..read_common(section)?
+    };
+    match plan.checked_parts() {
+        Ok(_) => Ok(plan),
+        Err(refusal) => Err(section.refuse(&refusal.key, refusal.problem)),
+    }
+}
+
+fn read_common(section: &mut Section<'_>) -> Result<ConnectionPlan, ConfigError> {
+    let plan = ConnectionPlan {
+        name: String::new(),
+        urls: Vec::new(),
+        headers: section.take("headers")?.unwrap_or_default(),
+        subprotocols: section.take("subprotocols")?.unwrap_or_default(),
+        subprotocol_required: section.take("subprotocol_required")?.unwrap_or_default(),
+        ready: section.take("ready")?.unwrap_or_default(),
+        resume: section.take("resume")?,
+        format: section.take_from("decode", "format")?.unwrap_or_default(),
+        settings: section.rest()?,
+    };
+    // A script of the defaults may ask for the number that only its connections say how to find.
+    match Config::new(plan.settings.clone(), Hooks::default()) {
+        Ok(_) => Ok(plan),
+        Err(error) => Err(section.refuse(&error.key, error.problem)),
+    }
+}
+
+impl ConnectionPlan {
+    /// A connection of the command line, with these defaults.
+    pub(crate) fn to_url(&self, name: String, url: String) -> Self {
+        Self {
+            name,
+            urls: vec![url],
+            ..self.clone()
+        }
+    }
+
+    /// What the library takes, or what is wrong.
+    pub(crate) fn parts(&self) -> Result<Parts, String> {
+        self.checked_parts()
+            .map_err(|refusal| format!("`{}`: `{}` {}", self.name, refusal.key, refusal.problem))
+    }
+
+    fn checked_parts(&self) -> Result<Parts, Refusal> {
+        let hooks = self.hooks()?;
+        let config =
+            Config::new(self.settings.clone(), hooks.clone()).map_err(|error| Refusal {
+                key: error.key,
+                problem: error.problem.to_string(),
+            })?;
+        Ok(Parts {
+            target: self.target()?,
+            settings: config.settings().clone(),
+            hooks,
+        })
+    }
+
+    fn target(&self) -> Result<Target, Refusal> {
+        let mut target: Option<Target> = None;
+        for (index, url) in self.urls.iter().enumerate() {
+            let next = match target {
+                None => Target::parse(url),
+                Some(target) => target.or(url),
+            };
+            let key = match self.urls.len() {
+                1 => "url".to_owned(),
+                _ => format!("url[{index}]"),
+            };
+            target = Some(next.map_err(|error| Refusal::new(key, error))?);
+        }
+        let mut target = target.ok_or_else(|| Refusal::new("url", "there is none"))?;
+        for (name, value) in &self.headers {
+            target = target
+                .header(name, value)
+                .map_err(|error| Refusal::new(format!("headers.{name}"), error))?;
+        }
+        for (index, name) in self.subprotocols.iter().enumerate() {
+            target = target
+                .subprotocol(name)
+                .map_err(|error| Refusal::new(format!("subprotocols[{index}]"), error))?;
+        }
+        Ok(
+            match (self.subprotocol_required, self.subprotocols.is_empty()) {
+                (true, true) => {
+                    let problem = "no `subprotocols` are offered";
+                    return Err(Refusal::new("subprotocol_required", problem));
+                }
+                (true, false) => target.require_subprotocol(),
+                (false, _) => target,
+            },
+        )
+    }
+
+    fn hooks(&self) -> Result<Hooks, Refusal> {
+        let steps = self
+            .ready
+            .iter()
+            .enumerate()
+            .map(|(index, step)| match step {
+                Step::Send(text) => Template::parse(text)
+                    .map(ReadyStep::Send)
+                    .map_err(|error| Refusal::new(format!("ready[{index}]"), error)),
+                Step::Expect(keys) => Ok(ReadyStep::Expect(Expect::contains(keys.expect.as_str()))),
+            });
+        let resume = self.resume.as_ref().map(|keys| {
+            Pointer::parse(&keys.sequence)
+                .map(|pointer| {
+                    Resume::new(keys.start, move |message| {
+                        pointer.number_in(message.as_bytes())
+                    })
+                })
+                .map_err(|error| Refusal::new("resume.sequence", error))
+        });
+        Ok(Hooks {
+            ready: steps.collect::<Result<_, _>>()?,
+            resume: resume.transpose()?,
+            decode: match self.format {
+                Format::None => None,
+                Format::Text => Some(Decode::new(|message| match message.text() {
+                    Ok(_) => Ok(()),
+                    Err(error) => Err(error.to_string().into()),
+                })),
+                Format::Json => Some(Decode::new(decode_json)),
+            },
+            ..Hooks::default()
+        })
+    }
+}
+
+fn decode_json(message: MessageRef<'_>) -> Result<(), Box<str>> {
+    match serde_json::from_slice::<IgnoredAny>(message.as_bytes()) {
+        Ok(IgnoredAny) => Ok(()),
+        Err(error) => Err(format!("not JSON: {error}").into()),
+    }
+}

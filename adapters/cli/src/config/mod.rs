@@ -1,0 +1,65 @@
+//! The configuration file.
+
+mod connection;
+mod document;
+mod error;
+mod keys;
+mod pointer;
+mod print;
+mod reader;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use ropewalk_core::AdmissionLimits;
+
+pub(crate) use connection::{ConnectionPlan, Parts};
+pub(crate) use error::ConfigError;
+pub(crate) use print::print;
+
+use crate::names::Names;
+use crate::runtime::RuntimeName;
+use document::Document;
+use reader::Reader;
+
+/// Everything that a file says, with every default filled in.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// The runtime, if the file names one.
+    pub(crate) runtime: Option<RuntimeName>,
+    /// What the connections share.
+    pub(crate) admission: AdmissionLimits,
+    /// One for each `[[connection]]`, in order.
+    pub(crate) connections: Vec<ConnectionPlan>,
+    /// What a URL of the command line starts from.
+    pub(crate) defaults: ConnectionPlan,
+}
+
+impl Plan {
+    /// What there is without a file.
+    pub(crate) fn without_file() -> Self {
+        Self {
+            runtime: None,
+            admission: AdmissionLimits::default(),
+            connections: Vec::new(),
+            defaults: ConnectionPlan::default(),
+        }
+    }
+
+    /// Reads a file and checks all of it.
+    pub(crate) fn read(file: &Path, names: &mut Names) -> Result<Self, ConfigError> {
+        Self::from_document(&Document::read(file)?, names)
+    }
+
+    fn from_document(document: &Document, names: &mut Names) -> Result<Self, ConfigError> {
+        keys::check(document)?;
+        let reader = Reader::new(document);
+        Ok(Self {
+            runtime: reader.value("runtime")?,
+            admission: reader.value("admission")?.unwrap_or_default(),
+            connections: connection::read_all(&reader, names)?,
+            defaults: connection::read_defaults(&reader)?,
+        })
+    }
+}

@@ -1,0 +1,49 @@
+//! A configuration with all its defaults, as TOML.
+
+use toml::{Table, Value};
+
+use super::Plan;
+use super::connection::ConnectionPlan;
+
+/// The whole of a plan as a configuration that means the same.
+///
+/// # Errors
+/// A number that TOML cannot hold.
+pub(crate) fn print(plan: &Plan) -> Result<String, toml::ser::Error> {
+    let mut document = Table::new();
+    let runtime = plan.runtime.unwrap_or_default();
+    document.insert("runtime".to_owned(), Value::try_from(runtime)?);
+    document.insert("admission".to_owned(), Value::try_from(plan.admission)?);
+    let connections = plan.connections.iter().map(connection);
+    let connections = connections.collect::<Result<_, _>>()?;
+    document.insert("connection".to_owned(), Value::Array(connections));
+    toml::to_string(&document)
+}
+
+fn connection(plan: &ConnectionPlan) -> Result<Value, toml::ser::Error> {
+    let mut table = Table::try_from(&plan.settings)?;
+    let mut put = |key: &str, value: Value| table.insert(key.to_owned(), value);
+    put("name", Value::try_from(&plan.name)?);
+    put("url", one_or_several(&plan.urls)?);
+    put("headers", Value::try_from(&plan.headers)?);
+    put("subprotocols", Value::try_from(&plan.subprotocols)?);
+    put(
+        "subprotocol_required",
+        Value::Boolean(plan.subprotocol_required),
+    );
+    put("ready", Value::try_from(&plan.ready)?);
+    if let Some(resume) = &plan.resume {
+        put("resume", Value::try_from(resume)?);
+    }
+    if let Some(Value::Table(decode)) = table.get_mut("decode") {
+        decode.insert("format".to_owned(), Value::try_from(plan.format)?);
+    }
+    Ok(Value::Table(table))
+}
+
+fn one_or_several(urls: &[String]) -> Result<Value, toml::ser::Error> {
+    match urls {
+        [url] => Value::try_from(url),
+        urls => Value::try_from(urls),
+    }
+}

@@ -1,0 +1,328 @@
+use std::path::Path;
+
+use super::*;
+
+fn read(text: &str) -> Result<Plan, ConfigError> {
+    let document = Document::parse(Path::new("f.toml"), text)?;
+    Plan::from_document(&document, &mut Names::default())
+}
+
+fn refusal(text: &str) -> String {
+    read(text).expect_err(text).to_string()
+}
+
+const FULL: &str = r#"
+runtime = "smol"
+
+[admission]
+connecting_max = 8
+
+[defaults.backoff]
+initial = "250ms"
+max = "10s"
+
+[defaults.decode]
+format = "text"
+
+[[connection]]
+name = "trades"
+url = ["ws://a.example/ws", "ws://user:word@b.example/ws?key=value"]
+ready = ['{"op":"subscribe"}', { expect = "subscribed" }, '{"op":"resume","from":${next}}']
+resume = { sequence = "/seq", start = 7 }
+headers = { X-Key = "value" }
+subprotocols = ["v2", "v1"]
+subprotocol_required = true
+stale_after = "1m"
+keepalive = "off"
+[connection.backoff]
+initial = "1s"
+[connection.decode]
+format = "json"
+invalid_max = 3
+dead_letter = true
+[connection.classification.close]
+1008 = "retry"
+
+[[connection]]
+url = "ws://c.example/feed"
+"#;
+
+#[test]
+fn defaults_lie_under_each_connection() {
+    let plan = read(FULL).unwrap();
+    assert_eq!(plan.runtime, Some(RuntimeName::Smol));
+    assert_eq!(plan.admission.connecting_max.get(), 8);
+    let [trades, feed] = &plan.connections[..] else {
+        panic!("two connections")
+    };
+    assert_eq!((&*trades.name, trades.urls.len()), ("trades", 2));
+    let backoff = |plan: &ConnectionPlan| {
+        let backoff = &plan.settings.backoff;
+        (backoff.initial.as_millis(), backoff.max.as_secs())
+    };
+    assert_eq!(backoff(trades), (1_000, 10));
+    assert_eq!(backoff(feed), (250, 10));
+    assert_eq!(feed.name, "c.example/feed");
+    assert!(trades.settings.keepalive.is_none() && feed.settings.keepalive.is_some());
+    assert_eq!(trades.settings.invalid.invalid_max, 3);
+    let parts = trades.parts().unwrap();
+    assert_eq!(parts.hooks.ready.len(), 3);
+    assert_eq!(parts.hooks.resume.unwrap().start, 7);
+    assert!(parts.hooks.decode.is_some());
+    assert_eq!(parts.target.endpoints().len(), 2);
+    assert_eq!(parts.target.subprotocols().len(), 2);
+}
+
+#[test]
+fn what_is_printed_is_a_configuration_that_means_the_same() {
+    for text in [
+        FULL,
+        "",
+        "[[connection]]\nurl = \"ws://a\"\n[connection.backoff]\nprofile = \"spread\"\nmax = \"200s\"\n",
+    ] {
+        let printed = print(&read(text).unwrap()).unwrap();
+        let again = print(&read(&printed).unwrap()).unwrap();
+        assert_eq!(printed, again);
+    }
+    let printed = print(&read(FULL).unwrap()).unwrap();
+    for expected in [
+        "count_max = 1024",
+        "format = \"json\"",
+        "1008 = \"retry\"",
+        "start = 7",
+        "keepalive = \"off\"",
+        "initial = \"250ms\"",
+        "upgrade = \"5s\"",
+        "connecting_max = 8",
+    ] {
+        assert!(printed.contains(expected), "{expected} in\n{printed}");
+    }
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_the_nearest_known_one() {
+    let connection = "[[connection]]\nurl = \"ws://a\"\n";
+    let table = [
+        ("runtme = \"tokio\"\n".to_owned(), 1, "runtme", "runtime"),
+        (
+            format!("{connection}keep_alive = \"off\"\n"),
+            3,
+            "connection.keep_alive",
+            "connection.keepalive",
+        ),
+        (
+            format!("{connection}[connection.backof]\nmax = \"1s\"\n"),
+            3,
+            "connection.backof",
+            "connection.backoff",
+        ),
+        (
+            format!("{connection}[connection.backoff]\nmaximum = \"1s\"\n"),
+            4,
+            "connection.backoff.maximum",
+            "connection.backoff.max",
+        ),
+        (
+            format!("{connection}connecting_max = 3\n"),
+            3,
+            "connection.connecting_max",
+            "admission.connecting_max",
+        ),
+        (
+            format!("{connection}stable_after = \"1s\"\n"),
+            3,
+            "connection.stable_after",
+            "connection.backoff.stable_after",
+        ),
+        (
+            "[defaults.batch]\n\ncount = 3\n".to_owned(),
+            3,
+            "defaults.batch.count",
+            "defaults.batch.count_max",
+        ),
+        (
+            "[defaults]\nurl = \"ws://a\"\n".to_owned(),
+            2,
+            "defaults.url",
+            "connection.url",
+        ),
+        (
+            "[[connections]]\nurl = \"ws://a\"\n".to_owned(),
+            1,
+            "connections",
+            "connection",
+        ),
+        (
+            format!("{connection}resume = {{ sequence = \"/seq\", strat = 1 }}\n"),
+            3,
+            "connection.resume.strat",
+            "connection.resume.start",
+        ),
+        (
+            format!("{connection}[connection.decode]\nform = \"json\"\n"),
+            4,
+            "connection.decode.form",
+            "connection.decode.format",
+        ),
+    ];
+    for (text, line, key, nearest) in table {
+        let expected = format!("f.toml:{line}: unknown key `{key}`; did you mean `{nearest}`?");
+        assert_eq!(refusal(&text), expected);
+    }
+}
+
+#[test]
+fn keys_of_later_versions_are_told_from_typing_errors() {
+    let table = [
+        (
+            "[[connection]]\nurl = \"ws://a\"\n[connection.tls]\nroots = \"native\"\n",
+            "f.toml:3: unknown key `connection.tls`: it is not in this version",
+        ),
+        (
+            "[[connection]]\nurl = \"ws://a\"\n[connection.processor]\ncommand = []\n",
+            "f.toml:3: unknown key `connection.processor`: it is not in this version",
+        ),
+        (
+            "\n[letters]\nstore = \"x\"\n",
+            "f.toml:2: unknown key `letters`: it is not in this version",
+        ),
+    ];
+    for (text, expected) in table {
+        assert_eq!(refusal(text), expected);
+    }
+}
+
+#[test]
+fn a_bad_value_is_refused_with_its_place() {
+    let table = [
+        ("runtime = \"tokyo\"", 1, "runtime", "tokyo"),
+        (
+            "[admission]\nconnecting_max = 0",
+            2,
+            "admission.connecting_max",
+            "nonzero",
+        ),
+        (
+            "[[connection]]\nname = \"x\"",
+            1,
+            "connection.url",
+            "missing",
+        ),
+        ("[[connection]]\nurl = []", 2, "connection.url", "empty"),
+        (
+            "[[connection]]\nurl = [\n\"ws://a\",\n\"wss://b\"]",
+            4,
+            "connection.url[1]",
+            "TLS",
+        ),
+        (
+            "[[connection]]\nurl = \"http://a\"",
+            2,
+            "connection.url",
+            "`http`",
+        ),
+        (
+            "[[connection]]\nurl = 3",
+            2,
+            "connection.url",
+            "expected a URL",
+        ),
+        (
+            "[connection]\nurl = \"ws://a\"",
+            1,
+            "connection",
+            "[[connection]]",
+        ),
+        (
+            "[[connection]]\nurl = \"ws://a\"\n[connection.backoff]\ninitial = \"5\"",
+            4,
+            "connection.backoff.initial",
+            "no unit",
+        ),
+        (
+            "[[connection]]\nurl = \"ws://a\"\n[connection.backoff]\nmax = \"0s\"",
+            4,
+            "connection.backoff.max",
+            "",
+        ),
+        (
+            "[[connection]]\nurl = \"ws://a\"\n[connection.backoff]\ninitial = \"1m\"",
+            3,
+            "connection.backoff.max",
+            "smaller than `backoff.initial`",
+        ),
+        (
+            "[defaults.backoff]\nfactor = 0.5\n[[connection]]\nurl = \"ws://a\"",
+            2,
+            "defaults.backoff.factor",
+            "from 1",
+        ),
+        (
+            "[defaults.backoff]\ninitial = \"20s\"\n[[connection]]\nurl = \"ws://a\"\n[connection.backoff]\nmax = \"1s\"",
+            6,
+            "connection.backoff.max",
+            "smaller",
+        ),
+        (
+            "[[connection]]\nurl = \"ws://a\"\nready = [\"ok\",\n \"${later}\"]",
+            4,
+            "connection.ready[1]",
+            "${later}",
+        ),
+        (
+            "[[connection]]\nurl = \"ws://a\"\nready = [\"${next}\"]",
+            3,
+            "connection.ready[0]",
+            "no `resume`",
+        ),
+        (
+            "[[connection]]\nurl = \"ws://a\"\nready = [{ expects = \"x\" }]",
+            3,
+            "connection.ready[0]",
+            "expect",
+        ),
+        (
+            "[[connection]]\nurl = \"ws://a\"\nresume = { sequence = \"seq\" }",
+            3,
+            "connection.resume.sequence",
+            "JSON pointer",
+        ),
+        (
+            "[[connection]]\nurl = \"ws://a\"\n[connection.decode]\nformat = \"xml\"",
+            4,
+            "connection.decode.format",
+            "xml",
+        ),
+        (
+            "[[connection]]\nurl = \"ws://a\"\n[connection.headers]\nX = \"a\\r\\nb\"",
+            4,
+            "connection.headers.X",
+            "",
+        ),
+        (
+            "[[connection]]\nurl = \"ws://a\"\nsubprotocols = [\"a b\"]",
+            3,
+            "connection.subprotocols[0]",
+            "",
+        ),
+        (
+            "[[connection]]\nurl = \"ws://a\"\nsubprotocol_required = true",
+            3,
+            "connection.subprotocol_required",
+            "no `subprotocols`",
+        ),
+        (
+            "[[connection]]\nname = \"x\"\nurl = \"ws://a\"\n[[connection]]\nname = \"x\"\nurl = \"ws://b\"",
+            5,
+            "connection.name",
+            "another connection",
+        ),
+    ];
+    for (text, line, key, words) in table {
+        let message = refusal(text);
+        let start = format!("f.toml:{line}: `{key}` ");
+        assert!(message.starts_with(&start), "{message}\nfor\n{text}");
+        assert!(message.contains(words), "{message}\nfor\n{text}");
+        assert!(!message.contains('\n'), "{message}");
+    }
+}

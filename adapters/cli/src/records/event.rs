@@ -1,0 +1,419 @@
+//! Events, for programs as JSON lines and for people.
+
+use std::fmt;
+use std::io::Write;
+use std::time::Duration;
+
+use ropewalk_core::settings::format_duration;
+use ropewalk_core::{Class, Event, EventKind, GaveUpCause, Instant, Reading};
+use serde::Serialize;
+
+use super::Clock;
+
+/// How events are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EventForm {
+    /// All of them, as JSON.
+    Json,
+    /// Those that a person wants to see pass, in words.
+    Human,
+}
+
+/// Writes the events of all connections.
+pub(crate) struct EventRecords {
+    form: EventForm,
+    clock: Clock,
+}
+
+#[derive(Serialize)]
+struct Record<'a> {
+    at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connection: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generation: Option<u32>,
+    #[serde(flatten)]
+    what: What<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum What<'a> {
+    State {
+        from: &'static str,
+        to: &'static str,
+    },
+    Ready {
+        endpoint: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        subprotocol: Option<&'a str>,
+    },
+    Closed {
+        reason: String,
+        uptime_ms: u64,
+    },
+    Retrying {
+        attempt: u32,
+        delay_ms: u64,
+        retry_at: String,
+        class: &'static str,
+    },
+    Flapping {
+        sessions: u32,
+    },
+    GaveUp {
+        reason: String,
+        cause: &'static str,
+    },
+    Gap {
+        expected: u64,
+        received: u64,
+    },
+    Filtered {
+        seq: u64,
+        reason: &'a str,
+        total: u64,
+    },
+    Letter {
+        seq: u64,
+        direction: &'static str,
+        stage: &'static str,
+    },
+    Reading {
+        reading: &'static str,
+    },
+    Missed {
+        events: u64,
+    },
+    Other {
+        detail: String,
+    },
+}
+
+impl EventRecords {
+    /// Records in this form.
+    pub(crate) fn new(form: EventForm, clock: Clock) -> Self {
+        Self { form, clock }
+    }
+
+    /// Appends a line for the event, or nothing if the form leaves it out.
+    pub(crate) fn write(&mut self, name: &str, event: &Event, out: &mut Vec<u8>) {
+        let what = self.describe(&event.kind);
+        let record = Record {
+            at: self.clock.text(event.at),
+            connection: Some(name),
+            generation: Some(event.generation),
+            what,
+        };
+        self.put(&record, out);
+    }
+
+    /// Appends a line that says how many events came too fast to be written.
+    pub(crate) fn write_missed(&mut self, at: Instant, events: u64, out: &mut Vec<u8>) {
+        let record = Record {
+            at: self.clock.text(at),
+            connection: None,
+            generation: None,
+            what: What::Missed { events },
+        };
+        self.put(&record, out);
+    }
+
+    fn put(&self, record: &Record<'_>, out: &mut Vec<u8>) {
+        match self.form {
+            EventForm::Json => {
+                serde_json::to_writer(&mut *out, record)
+                    .expect("a record is JSON and a vector takes everything");
+                out.push(b'\n');
+            }
+            EventForm::Human => match record.what {
+                What::State { .. } | What::Reading { .. } => {}
+                What::Ready { .. }
+                | What::Closed { .. }
+                | What::Retrying { .. }
+                | What::Flapping { .. }
+                | What::GaveUp { .. }
+                | What::Gap { .. }
+                | What::Filtered { .. }
+                | What::Letter { .. }
+                | What::Missed { .. }
+                | What::Other { .. } => {
+                    writeln!(out, "{record}").expect("a vector takes everything");
+                }
+            },
+        }
+    }
+
+    fn describe<'a>(&mut self, kind: &'a EventKind) -> What<'a> {
+        match kind {
+            EventKind::State { from, to } => What::State {
+                from: from.name(),
+                to: to.name(),
+            },
+            EventKind::Ready {
+                endpoint,
+                subprotocol,
+            } => What::Ready {
+                endpoint,
+                subprotocol: subprotocol.as_deref(),
+            },
+            EventKind::Closed { reason, uptime } => What::Closed {
+                reason: reason.to_string(),
+                uptime_ms: millis(*uptime),
+            },
+            EventKind::Retrying {
+                attempt,
+                delay,
+                at,
+                class,
+            } => What::Retrying {
+                attempt: *attempt,
+                delay_ms: millis(*delay),
+                retry_at: self.clock.text(*at),
+                class: class_name(*class),
+            },
+            EventKind::Flapping { sessions } => What::Flapping {
+                sessions: *sessions,
+            },
+            EventKind::GaveUp { reason, cause } => What::GaveUp {
+                reason: reason.to_string(),
+                cause: cause_name(*cause),
+            },
+            EventKind::Gap { expected, received } => What::Gap {
+                expected: *expected,
+                received: *received,
+            },
+            EventKind::Filtered { seq, reason, total } => What::Filtered {
+                seq: *seq,
+                reason,
+                total: *total,
+            },
+            EventKind::Letter {
+                seq,
+                direction,
+                stage,
+            } => What::Letter {
+                seq: *seq,
+                direction: direction.name(),
+                stage: stage.name(),
+            },
+            EventKind::Reading(reading) => What::Reading {
+                reading: match reading {
+                    Reading::Paused => "paused",
+                    Reading::Resumed => "resumed",
+                },
+            },
+            other => What::Other {
+                detail: format!("{other:?}"),
+            },
+        }
+    }
+}
+
+/// For people: the time of day is enough, and the words say the rest.
+impl fmt::Display for Record<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time_of_day = self.at.get(11..23).unwrap_or(&self.at);
+        write!(f, "{time_of_day} ")?;
+        if let (Some(connection), Some(generation)) = (self.connection, self.generation) {
+            write!(f, "{} ({generation}): ", connection.escape_debug())?;
+        }
+        match &self.what {
+            What::State { from, to } => write!(f, "{from}, now {to}"),
+            What::Ready {
+                endpoint,
+                subprotocol: None,
+            } => write!(f, "ready, {endpoint}"),
+            What::Ready {
+                endpoint,
+                subprotocol: Some(subprotocol),
+            } => write!(
+                f,
+                "ready, {endpoint}, subprotocol {}",
+                subprotocol.escape_debug()
+            ),
+            What::Closed {
+                reason,
+                uptime_ms: 0,
+            } => write!(f, "failed: {reason}"),
+            What::Closed { reason, uptime_ms } => {
+                write!(f, "lost after {}: {reason}", millis_text(*uptime_ms))
+            }
+            What::Retrying {
+                attempt, delay_ms, ..
+            } => {
+                write!(f, "next attempt in {}", millis_text(*delay_ms))?;
+                match attempt {
+                    0 | 1 => Ok(()),
+                    failures => write!(f, ", {failures} failures in a row"),
+                }
+            }
+            What::Flapping { sessions } => {
+                write!(f, "flapping: {sessions} short sessions in a row")
+            }
+            What::GaveUp { reason, cause } => write!(f, "gave up ({cause}): {reason}"),
+            What::Gap { expected, received } => {
+                write!(f, "gap: {expected} was to come, {received} came")
+            }
+            What::Filtered { seq, reason, total } => {
+                write!(
+                    f,
+                    "message {seq} filtered: {}, {total} so far",
+                    reason.escape_debug()
+                )
+            }
+            What::Letter {
+                seq,
+                direction,
+                stage,
+            } => write!(f, "dead letter: {direction} message {seq} ({stage})"),
+            What::Reading { reading } => write!(f, "reading {reading}"),
+            What::Missed { events } => write!(f, "{events} events were too fast to be shown"),
+            What::Other { detail } => f.write_str(detail),
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn millis_text(millis: u64) -> String {
+    format_duration(match millis {
+        0..10_000 => Duration::from_millis(millis),
+        _ => Duration::from_secs(millis / 1_000),
+    })
+}
+
+fn class_name(class: Class) -> &'static str {
+    match class {
+        Class::Retry => "retry",
+        Class::Resource => "resource",
+        Class::Reauth => "reauth",
+        Class::Strike => "strike",
+        Class::GiveUp => "give_up",
+    }
+}
+
+fn cause_name(cause: GaveUpCause) -> &'static str {
+    match cause {
+        GaveUpCause::Terminal => "terminal",
+        GaveUpCause::Reauth => "reauth",
+        GaveUpCause::Strikes => "strikes",
+        GaveUpCause::Exhausted => "exhausted",
+        GaveUpCause::FirstDial => "first_dial",
+        GaveUpCause::OneSession => "one_session",
+        _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::UNIX_EPOCH;
+
+    use ropewalk_core::{CloseReason, State, TransportError, TransportErrorKind};
+    use serde_json::{Value, json};
+
+    fn line(form: EventForm, kind: &EventKind) -> String {
+        let mut records = EventRecords::new(form, Clock::new(UNIX_EPOCH));
+        let what = records.describe(kind);
+        let record = Record {
+            at: records.clock.text(Instant::from_nanos(1_500_000_000)),
+            connection: Some("trades"),
+            generation: Some(3),
+            what,
+        };
+        let mut out = Vec::new();
+        records.put(&record, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn reset() -> CloseReason {
+        CloseReason::Transport(TransportError::new(TransportErrorKind::Reset))
+    }
+
+    #[test]
+    fn programs_get_every_event_with_its_details() {
+        let table = [
+            (
+                EventKind::State {
+                    from: State::Open,
+                    to: State::Backoff,
+                },
+                json!({"event": "state", "from": "open", "to": "backoff"}),
+            ),
+            (
+                EventKind::Ready {
+                    endpoint: "ws://a".into(),
+                    subprotocol: None,
+                },
+                json!({"event": "ready", "endpoint": "ws://a"}),
+            ),
+            (
+                EventKind::Closed {
+                    reason: reset(),
+                    uptime: Duration::from_millis(1_234),
+                },
+                json!({"event": "closed", "reason": "connection reset", "uptime_ms": 1_234}),
+            ),
+            (
+                EventKind::Retrying {
+                    attempt: 2,
+                    delay: Duration::from_micros(512_900),
+                    at: Instant::from_nanos(2_000_000_000),
+                    class: Class::Retry,
+                },
+                json!({"event": "retrying", "attempt": 2, "delay_ms": 512, "retry_at": "1970-01-01T00:00:02.000000Z", "class": "retry"}),
+            ),
+            (
+                EventKind::GaveUp {
+                    reason: reset(),
+                    cause: GaveUpCause::Exhausted,
+                },
+                json!({"event": "gave_up", "reason": "connection reset", "cause": "exhausted"}),
+            ),
+            (
+                EventKind::Reading(Reading::Paused),
+                json!({"event": "reading", "reading": "paused"}),
+            ),
+        ];
+        for (kind, mut expected) in table {
+            expected["at"] = "1970-01-01T00:00:01.500000Z".into();
+            expected["connection"] = "trades".into();
+            expected["generation"] = 3.into();
+            let line = line(EventForm::Json, &kind);
+            assert!(line.ends_with("}\n"), "{line}");
+            assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn people_get_the_events_that_matter_in_words() {
+        let closed = |millis| EventKind::Closed {
+            reason: reset(),
+            uptime: Duration::from_millis(millis),
+        };
+        let retrying = |attempt| EventKind::Retrying {
+            attempt,
+            delay: Duration::from_millis(512),
+            at: Instant::ORIGIN,
+            class: Class::Retry,
+        };
+        let table = [
+            (closed(0), "failed: connection reset"),
+            (closed(90_000), "lost after 90s: connection reset"),
+            (retrying(1), "next attempt in 512ms"),
+            (retrying(4), "next attempt in 512ms, 4 failures in a row"),
+        ];
+        for (kind, words) in table {
+            let expected = format!("00:00:01.500 trades (3): {words}\n");
+            assert_eq!(line(EventForm::Human, &kind), expected);
+        }
+        let state = EventKind::State {
+            from: State::Open,
+            to: State::Backoff,
+        };
+        assert_eq!(line(EventForm::Human, &state), "");
+    }
+}

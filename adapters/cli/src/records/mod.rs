@@ -1,0 +1,9 @@
+//! What `tap` writes: one JSON object a line.
+
+mod clock;
+mod event;
+mod message;
+
+pub(crate) use clock::Clock;
+pub(crate) use event::{EventForm, EventRecords};
+pub(crate) use message::MessageRecords;

@@ -1,0 +1,128 @@
+//! `ropewalk tap`: messages of many connections as JSON lines.
+
+mod counting;
+mod run;
+mod summary;
+
+use std::io::{self, IsTerminal};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use ropewalk_driver::Connect;
+
+use crate::args::TapArguments;
+use crate::config::{ConnectionPlan, Parts, Plan};
+use crate::names::{Names, name_urls};
+use crate::output::{Ended, Lines, Place};
+use crate::records::EventForm;
+use crate::runtime;
+use crate::stop::{Stop, Why};
+use crate::{Failure, process};
+use counting::Quota;
+use run::{EventSink, Tap};
+
+/// Connects, and writes what comes until it is told to stop.
+pub(crate) fn run(arguments: TapArguments) -> Result<ExitCode, Failure> {
+    let mut names = Names::default();
+    let mut plan = match &arguments.config {
+        Some(file) => Plan::read(file, &mut names).map_err(Failure::usage)?,
+        None => Plan::without_file(),
+    };
+    for (name, url) in name_urls(arguments.urls, &mut names).map_err(Failure::usage)? {
+        plan.connections.push(plan.defaults.to_url(name, url));
+    }
+    if plan.connections.is_empty() {
+        return Err(Failure::usage(
+            "the configuration has no `[[connection]]`, and no URL was given",
+        ));
+    }
+    let connections = plan.connections.iter().map(connect);
+    let connections = connections.collect::<Result<Vec<_>, _>>()?;
+
+    process::raise_descriptor_limit();
+    let stop = Stop::default();
+    stop.on_signals().map_err(Failure::runtime)?;
+    let messages = open(&arguments.output, {
+        let stop = stop.clone();
+        move |_: &Ended| stop.ask(Why::OutputEnded)
+    })?;
+    let events = match (&arguments.events, arguments.quiet) {
+        (None, true) => None,
+        (Some(place), _) if *place == arguments.output => Some(EventSink {
+            lines: messages.clone(),
+            form: EventForm::Json,
+        }),
+        (place, _) => {
+            let place = place.as_ref().unwrap_or(&Place::Stderr);
+            Some(EventSink {
+                lines: open(place, |_: &Ended| {})?,
+                form: form_for(place),
+            })
+        }
+    };
+    let tap = Tap {
+        connections,
+        admission: plan.admission,
+        messages,
+        events,
+        quota: Arc::new(Quota::new(arguments.count)),
+        time: arguments.time,
+        stop,
+    };
+    let runtime = arguments.runtime.or(plan.runtime).unwrap_or_default();
+    let outcome = runtime::block_on(runtime, tap).map_err(Failure::runtime)??;
+    if !arguments.quiet {
+        summary::print(&outcome.summary);
+    }
+    match outcome.output {
+        Some(Ended::Finished | Ended::ReaderGone) => {}
+        Some(Ended::Failed(error)) => {
+            return Err(Failure::runtime(format_args!(
+                "cannot write messages: {error}"
+            )));
+        }
+        None => {
+            let problem = "the output did not take every message in time; the last ones are lost";
+            return Err(Failure::runtime(problem));
+        }
+    }
+    Ok(match outcome.why {
+        Why::NothingLeft => ExitCode::from(crate::FAILURE),
+        Why::Interrupted | Why::TimeUp | Why::Counted | Why::OutputEnded => ExitCode::SUCCESS,
+    })
+}
+
+fn connect(plan: &ConnectionPlan) -> Result<Connect, Failure> {
+    let Parts {
+        target,
+        settings,
+        hooks,
+    } = plan.parts().map_err(Failure::usage)?;
+    Connect::to_target(target)
+        .named(plan.name.as_str())
+        .settings(settings)
+        .hooks(hooks)
+        .check()
+        .map_err(Failure::usage)
+}
+
+fn open(place: &Place, ended: impl FnOnce(&Ended) + Send + 'static) -> Result<Lines, Failure> {
+    let sink = place
+        .open()
+        .map_err(|error| Failure::usage(format_args!("cannot write {place}: {error}")))?;
+    Lines::start(sink, ended).map_err(Failure::runtime)
+}
+
+/// In words where a person is looking.
+fn form_for(place: &Place) -> EventForm {
+    let is_terminal = match place {
+        Place::Stdout => io::stdout().is_terminal(),
+        Place::Stderr => io::stderr().is_terminal(),
+        Place::File(_) => false,
+    };
+    if is_terminal {
+        EventForm::Human
+    } else {
+        EventForm::Json
+    }
+}

@@ -1,0 +1,209 @@
+//! The run itself, on whichever runtime.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use event_listener::Event as Notice;
+use ropewalk_core::{AdmissionLimits, Batch};
+use ropewalk_driver::{Connect, ConnectionHandle, Events, Fleet, Runtime};
+
+use super::counting::{Quota, Remaining, Rest, Tally};
+use super::summary::{Row, Summary};
+use crate::Failure;
+use crate::deadline::within;
+use crate::output::{Closed, Ended, Lines};
+use crate::process::Usage;
+use crate::records::{Clock, EventForm, EventRecords, MessageRecords};
+use crate::runtime::Job;
+use crate::stop::{Stop, Why};
+
+/// How long the end may take: closing, and then writing what was received.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(5);
+const FLUSH_MAX: Duration = Duration::from_secs(2);
+
+/// A scratch buffer larger than this is not kept, in bytes.
+const SCRATCH_MAX: usize = 64 << 10;
+
+/// Everything that a run needs.
+pub(super) struct Tap {
+    pub(super) connections: Vec<Connect>,
+    pub(super) admission: AdmissionLimits,
+    pub(super) messages: Lines,
+    pub(super) events: Option<EventSink>,
+    pub(super) quota: Arc<Quota>,
+    /// How long to run.
+    pub(super) time: Option<Duration>,
+    pub(super) stop: Stop,
+}
+
+/// Where events go.
+pub(super) struct EventSink {
+    pub(super) lines: Lines,
+    pub(super) form: EventForm,
+}
+
+/// How a run ended.
+pub(super) struct Outcome {
+    pub(super) why: Why,
+    /// `None` if the output did not take everything in time.
+    pub(super) output: Option<Ended>,
+    pub(super) summary: Summary,
+}
+
+impl Job for Tap {
+    type Output = Result<Outcome, Failure>;
+
+    async fn run<R: Runtime>(self) -> Self::Output {
+        let begun = Instant::now();
+        let builder = Fleet::<R>::builder().admission(self.admission);
+        let mut fleet = builder.build().map_err(Failure::runtime)?;
+        let clock = Clock::new(fleet.wall_time(ropewalk_core::Instant::ORIGIN));
+        let events_written = self.events.as_ref().map(|sink| {
+            let records = EventRecords::new(sink.form, clock.clone());
+            let done = Done::default();
+            R::spawn(write_events(
+                fleet.events(),
+                records,
+                sink.lines.clone(),
+                done.clone(),
+            ));
+            done
+        });
+        let messages_written = Done::default();
+        let remaining = Arc::new(Remaining::new(self.connections.len()));
+        let mut tallies = Vec::with_capacity(self.connections.len());
+        for connect in self.connections {
+            let handle = fleet.open(connect);
+            let tally = Arc::new(Tally::default());
+            tallies.push((Arc::clone(handle.name()), Arc::clone(&tally)));
+            let writer = Writer {
+                records: MessageRecords::new(handle.name(), clock.clone()),
+                lines: self.messages.clone(),
+                quota: Arc::clone(&self.quota),
+                tally,
+                scratch: Vec::new(),
+            };
+            let (stop, remaining) = (self.stop.clone(), Arc::clone(&remaining));
+            let all_done = messages_written.clone();
+            R::spawn(async move {
+                writer.write_all(handle, &stop).await;
+                if remaining.is_last() {
+                    stop.ask(Why::NothingLeft);
+                    all_done.tell();
+                }
+            });
+        }
+        let why = match self.time {
+            Some(time) => within::<R, _>(time, self.stop.wait())
+                .await
+                .unwrap_or(Why::TimeUp),
+            None => self.stop.wait().await,
+        };
+        let report = fleet.shutdown(SHUTDOWN_MAX).await;
+        // A pipe that nobody reads must not keep the process: whatever it does not take in time is lost, and
+        // whoever waits for its room is left behind.
+        let output = within::<R, _>(FLUSH_MAX, async {
+            messages_written.wait().await;
+            self.messages.finish().await
+        });
+        let output = output.await;
+        drop(fleet);
+        if let (Some(sink), Some(written)) = (&self.events, events_written) {
+            within::<R, _>(FLUSH_MAX, async {
+                written.wait().await;
+                sink.lines.finish().await;
+            })
+            .await;
+        }
+        Ok(Outcome {
+            why,
+            output,
+            summary: Summary {
+                rows: Row::all(&tallies, &report),
+                time: begun.elapsed(),
+                usage: Usage::now(),
+            },
+        })
+    }
+}
+
+/// Writes the messages of one connection.
+struct Writer {
+    records: MessageRecords,
+    lines: Lines,
+    quota: Arc<Quota>,
+    tally: Arc<Tally>,
+    scratch: Vec<u8>,
+}
+
+impl Writer {
+    /// Writes until the connection ends, or until everything has to.
+    async fn write_all(mut self, handle: ConnectionHandle, stop: &Stop) {
+        // Waiting for room in the output is what slows the socket down: nothing is asked for meanwhile.
+        while let Some(batch) = handle.next_batch().await {
+            match self.write(&batch).await {
+                Ok(Rest::Some) => continue,
+                Ok(Rest::Nothing) => stop.ask(Why::Counted),
+                Err(Closed) => stop.ask(Why::OutputEnded),
+            }
+            // A connection closes once its consumer has taken everything.
+            while handle.next_batch().await.is_some() {}
+        }
+    }
+
+    async fn write(&mut self, batch: &Batch) -> Result<Rest, Closed> {
+        let grant = self.quota.take(batch.len());
+        let mut bytes = 0;
+        self.scratch.clear();
+        self.scratch.shrink_to(SCRATCH_MAX);
+        for message in batch.iter().take(grant.messages) {
+            bytes += message.as_bytes().len();
+            self.records
+                .write(batch.generation(), message, &mut self.scratch);
+        }
+        self.lines.write(&self.scratch).await?;
+        self.tally.add(grant.messages, bytes);
+        Ok(grant.rest)
+    }
+}
+
+async fn write_events(mut events: Events, mut records: EventRecords, lines: Lines, done: Done) {
+    let mut scratch = Vec::new();
+    while let Some(event) = events.next().await {
+        scratch.clear();
+        if event.missed > 0 {
+            records.write_missed(event.event.at, event.missed, &mut scratch);
+        }
+        records.write(&event.name, &event.event, &mut scratch);
+        if !scratch.is_empty() && lines.write(&scratch).await.is_err() {
+            break;
+        }
+    }
+    done.tell();
+}
+
+/// Something that happens once and that others wait for.
+#[derive(Clone, Default)]
+struct Done {
+    shared: Arc<(std::sync::OnceLock<()>, Notice)>,
+}
+
+impl Done {
+    fn tell(&self) {
+        let (done, notice) = &*self.shared;
+        if done.set(()).is_ok() {
+            notice.notify(usize::MAX);
+        }
+    }
+
+    async fn wait(&self) {
+        let (done, notice) = &*self.shared;
+        loop {
+            let told = notice.listen();
+            if done.get().is_some() {
+                return;
+            }
+            told.await;
+        }
+    }
+}
