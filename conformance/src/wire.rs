@@ -1,0 +1,312 @@
+//! A second reader of WebSocket streams, written from RFC 6455 alone and sharing no code with the core.
+//!
+//! It judges what the core writes and counts what the core was given to read.
+
+/// Which end wrote the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Every frame must be masked.
+    Client,
+    /// No frame may be.
+    Server,
+}
+
+/// A whole message or control frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// A text message.
+    Text(Vec<u8>),
+    /// A binary message.
+    Binary(Vec<u8>),
+    /// A ping.
+    Ping(Vec<u8>),
+    /// A pong.
+    Pong(Vec<u8>),
+    /// A close frame: its payload.
+    Close(Vec<u8>),
+}
+
+/// Where in the stream the reader stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Position {
+    /// Between frames.
+    Boundary,
+    /// Inside a frame of this opcode; some of its bytes, not all, have passed.
+    Inside(u8),
+}
+
+/// Reads one side's frames from pieces of any size.
+#[derive(Clone, Debug)]
+pub struct FrameReader {
+    side: Side,
+    partial: Vec<u8>,
+    message: Option<(u8, Vec<u8>)>,
+    last_mask: Option<[u8; 4]>,
+    closed: bool,
+}
+
+impl FrameReader {
+    /// A reader at the start of the side's frames.
+    pub fn new(side: Side) -> Self {
+        Self {
+            side,
+            partial: Vec::new(),
+            message: None,
+            last_mask: None,
+            closed: false,
+        }
+    }
+
+    /// Where it stands.
+    pub fn position(&self) -> Position {
+        self.partial
+            .first()
+            .map_or(Position::Boundary, |first| Position::Inside(first & 0x0f))
+    }
+
+    /// Whether a close frame has passed.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Reads on; returns what became whole.
+    ///
+    /// # Errors
+    /// The rule of RFC 6455 that the bytes break.
+    pub fn read(&mut self, bytes: &[u8]) -> Result<Vec<Unit>, String> {
+        if self.closed && !bytes.is_empty() {
+            return Err("bytes after a close frame (§5.5.1)".into());
+        }
+        self.partial.extend_from_slice(bytes);
+        let mut units = Vec::new();
+        let mut used = 0;
+        while let Some(frame) = Frame::parse(&self.partial[used..], self.side)? {
+            used += frame.len;
+            if self.closed {
+                return Err("a frame after a close frame (§5.5.1)".into());
+            }
+            if let Some(mask) = frame.mask {
+                if self.last_mask == Some(mask) {
+                    return Err("two frames in a row with one masking key (§5.3)".into());
+                }
+                self.last_mask = Some(mask);
+            }
+            units.extend(self.accept(frame)?);
+        }
+        self.partial.drain(..used);
+        if self.closed && !self.partial.is_empty() {
+            return Err("bytes after a close frame (§5.5.1)".into());
+        }
+        Ok(units)
+    }
+
+    fn accept(&mut self, frame: Frame) -> Result<Option<Unit>, String> {
+        let unit = match frame.opcode {
+            0 => {
+                let Some((_, message)) = &mut self.message else {
+                    return Err("a continuation of nothing (§5.4)".into());
+                };
+                message.extend_from_slice(&frame.payload);
+                None
+            }
+            1 | 2 => {
+                if self.message.is_some() {
+                    return Err("a message inside a message (§5.4)".into());
+                }
+                self.message = Some((frame.opcode, frame.payload));
+                None
+            }
+            8 => {
+                check_close(&frame.payload)?;
+                self.closed = true;
+                Some(Unit::Close(frame.payload))
+            }
+            9 => Some(Unit::Ping(frame.payload)),
+            10 => Some(Unit::Pong(frame.payload)),
+            opcode => return Err(format!("the reserved opcode {opcode} (§5.2)")),
+        };
+        if frame.opcode > 2 || !frame.fin {
+            return Ok(unit);
+        }
+        match self.message.take() {
+            Some((1, payload)) => match std::str::from_utf8(&payload) {
+                Ok(_) => Ok(Some(Unit::Text(payload))),
+                Err(_) => Err("text that is not UTF-8 (§8.1)".into()),
+            },
+            Some((_, payload)) => Ok(Some(Unit::Binary(payload))),
+            None => Ok(None),
+        }
+    }
+}
+
+struct Frame {
+    len: usize,
+    fin: bool,
+    opcode: u8,
+    mask: Option<[u8; 4]>,
+    payload: Vec<u8>,
+}
+
+impl Frame {
+    fn parse(bytes: &[u8], side: Side) -> Result<Option<Self>, String> {
+        let [first, second, ..] = bytes else {
+            return Ok(None);
+        };
+        let (fin, opcode) = (first & 0x80 != 0, first & 0x0f);
+        if first & 0x70 != 0 {
+            return Err("a reserved bit (§5.2)".into());
+        }
+        if (second & 0x80 != 0) != (side == Side::Client) {
+            return Err("masked by the wrong side, or not by the right one (§5.1)".into());
+        }
+        let short = u64::from(second & 0x7f);
+        if opcode >= 8 && (!fin || short > 125) {
+            return Err("a control frame that is fragmented or too long (§5.5)".into());
+        }
+        let (length, mut at) = match short {
+            126 => match bytes.get(2..4) {
+                Some(field) => (big_endian(field), 4),
+                None => return Ok(None),
+            },
+            127 => match bytes.get(2..10) {
+                Some(field) => (big_endian(field), 10),
+                None => return Ok(None),
+            },
+            _ => (short, 2),
+        };
+        let minimal = match short {
+            126 => length > 125,
+            127 => length > 65_535 && length < 1 << 63,
+            _ => true,
+        };
+        if !minimal {
+            return Err("a length that is not in its shortest form (§5.2)".into());
+        }
+        let mask = match side {
+            Side::Server => None,
+            Side::Client => match bytes.get(at..at + 4) {
+                Some(field) => {
+                    at += 4;
+                    let key: [u8; 4] = field.try_into().expect("four bytes were taken");
+                    Some(key)
+                }
+                None => return Ok(None),
+            },
+        };
+        let length = usize::try_from(length).map_err(|_| "a length beyond memory")?;
+        let Some(payload) = bytes.get(at..at.saturating_add(length)) else {
+            return Ok(None);
+        };
+        let mut payload = payload.to_vec();
+        if let Some(mask) = mask {
+            for (byte, key) in payload.iter_mut().zip(mask.iter().cycle()) {
+                *byte ^= key;
+            }
+        }
+        Ok(Some(Self {
+            len: at + length,
+            fin,
+            opcode,
+            mask,
+            payload,
+        }))
+    }
+}
+
+fn big_endian(field: &[u8]) -> u64 {
+    field
+        .iter()
+        .fold(0_u64, |n, byte| n << 8 | u64::from(*byte))
+}
+
+fn check_close(payload: &[u8]) -> Result<(), String> {
+    let Some((code, reason)) = payload.split_first_chunk::<2>() else {
+        return if payload.is_empty() {
+            Ok(())
+        } else {
+            Err("a close frame of one byte (§5.5.1)".into())
+        };
+    };
+    let code = u16::from_be_bytes(*code);
+    if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
+        return Err(format!("the close code {code} (§7.4)"));
+    }
+    match std::str::from_utf8(reason) {
+        Ok(_) => Ok(()),
+        Err(_) => Err("a close reason that is not UTF-8 (§5.5.1)".into()),
+    }
+}
+
+/// One unmasked frame, as a server writes it: `first` is the first byte, with FIN, reserved bits and opcode.
+pub fn server_frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first];
+    match payload.len() {
+        len @ 0..=125 => frame.push(u8::try_from(len).expect("at most 125")),
+        len @ 126..=65_535 => {
+            frame.push(126);
+            frame.extend(u16::try_from(len).expect("at most 65,535").to_be_bytes());
+        }
+        len => {
+            frame.push(127);
+            frame.extend((len as u64).to_be_bytes());
+        }
+    }
+    frame.extend_from_slice(payload);
+    frame
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn masked(first: u8, payload: &[u8], mask: [u8; 4]) -> Vec<u8> {
+        let mut frame = server_frame(first, payload);
+        let header = frame.len() - payload.len();
+        frame[1] |= 0x80;
+        for (byte, key) in frame[header..].iter_mut().zip(mask.iter().cycle()) {
+            *byte ^= key;
+        }
+        frame.splice(header..header, mask);
+        frame
+    }
+
+    #[test]
+    fn pieces_of_any_size_make_the_same_units() {
+        let mut stream = masked(0x01, b"he", [1, 2, 3, 4]);
+        stream.extend(masked(0x89, b"p", [5, 2, 3, 4]));
+        stream.extend(masked(0x80, &[b'y'; 300], [6, 2, 3, 4]));
+        stream.extend(masked(0x88, &[3, 232], [7, 2, 3, 4]));
+        let whole = FrameReader::new(Side::Client).read(&stream).unwrap();
+        assert_eq!(whole.len(), 3);
+        let mut reader = FrameReader::new(Side::Client);
+        let pieces: Vec<_> = stream
+            .iter()
+            .flat_map(|byte| reader.read(&[*byte]).unwrap())
+            .collect();
+        assert_eq!(whole, pieces);
+        assert!(reader.is_closed());
+    }
+
+    #[test]
+    fn each_violation_is_seen() {
+        let key = [9, 8, 7, 6];
+        let twice = [masked(0x81, b"a", key), masked(0x81, b"b", key)].concat();
+        let late = [masked(0x88, b"", key), masked(0x81, b"b", [1; 4])].concat();
+        for (side, stream) in [
+            (Side::Client, server_frame(0x81, b"a")),
+            (Side::Server, masked(0x81, b"a", key)),
+            (Side::Client, twice),
+            (Side::Client, late),
+            (Side::Server, server_frame(0xc1, b"a")),
+            (Side::Server, server_frame(0x83, b"a")),
+            (Side::Server, server_frame(0x09, b"a")),
+            (Side::Server, server_frame(0x80, b"a")),
+            (Side::Server, vec![0x81, 126, 0, 5, 1, 2, 3, 4, 5]),
+            (Side::Server, server_frame(0x81, &[0xff])),
+            (Side::Server, server_frame(0x88, &[3])),
+            (Side::Server, server_frame(0x88, &1005_u16.to_be_bytes())),
+        ] {
+            assert!(FrameReader::new(side).read(&stream).is_err(), "{stream:x?}");
+        }
+    }
+}
