@@ -360,7 +360,14 @@ impl ConnectionSet {
                 index: slot,
                 generation,
             };
-            self.step(now, id, Connection::fire_due);
+            // Not at once: a grant of more bytes is mostly under way.
+            let is_short = self.budget.reading == Reading::Paused;
+            self.step(now, id, |connection, step| {
+                if is_short {
+                    connection.relieve();
+                }
+                connection.fire_due(step);
+            });
         }
         self.due = due;
         debug_assert!(

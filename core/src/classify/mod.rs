@@ -188,6 +188,9 @@ impl Cause {
             | UpgradeError::BadAccept
             | UpgradeError::UnofferedSubprotocol(_)
             | UpgradeError::UnofferedExtension(_)
+            | UpgradeError::RepeatedExtension(_)
+            | UpgradeError::MalformedExtensions(_)
+            | UpgradeError::ExtensionParameter { .. }
             | UpgradeError::Malformed(_) => Self::MalformedUpgrade,
         }
     }

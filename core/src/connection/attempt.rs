@@ -8,6 +8,7 @@ use crate::admission::{self, Dial};
 use crate::event::{EventKind, State};
 use crate::io::{AdmissionRequest, Output, Peer};
 use crate::reason::{CloseReason, TimerKind, TransportError};
+use crate::settings::Deflate;
 use crate::target::{self, AttemptRequest, Dialler, Endpoint, Host, SubprotocolRequirement};
 use crate::time::Instant;
 use crate::websocket::{
@@ -280,6 +281,7 @@ impl Connection {
         self.moved(step, moved);
         let limit = self.settings().timeouts.upgrade;
         let nonce = step.secrets.handshake_nonce();
+        let deflate = self.settings().deflate.as_ref().map(Deflate::offer);
         let Some(attempt) = &mut self.attempt else {
             return;
         };
@@ -291,13 +293,14 @@ impl Connection {
                 path_and_query: attempt.dialled.endpoint().path_and_query(),
                 headers: attempt.dialled.headers(),
                 subprotocols: attempt.dialled.subprotocols(),
+                deflate,
             },
             nonce,
         );
         attempt.stage = Stage::Upgrading;
         attempt.stage_deadline = (step.now + limit, TimerKind::Upgrade);
         attempt.request = request;
-        attempt.reader = Some(ResponseReader::new(key));
+        attempt.reader = Some(ResponseReader::new(key).deflate(deflate));
     }
 
     /// Takes bytes of the upgrade response; what follows it belongs to the session.
@@ -338,6 +341,9 @@ impl Connection {
         self.attempt = None;
         self.release_slot(step);
         let mut session = Session::new(step.now);
+        if let (Some(deflate), Some(agreement)) = (&self.settings().deflate, &accepted.deflate) {
+            session.compress(deflate, agreement);
+        }
         if self.config.hooks().ready.is_empty() {
             self.session = Some(session);
             self.become_ready(step, accepted.subprotocol);

@@ -1,10 +1,12 @@
 //! One connection: everything that happens to it, from the first dial to the last report.
 //!
 //! The parts: [`state`] (which moves there are), [`attempt`] (from a slot to an established WebSocket),
-//! [`session`] (one WebSocket), [`receive`] and [`transmit`] (its two directions), [`ending`] (how
+//! [`session`] (one WebSocket), [`receive`] and [`transmit`] (its two directions), [`compression`] (what is
+//! done to messages before they are transmitted), [`ending`] (how
 //! sessions and connections end) and [`deadlines`] (what is due when).
 
 mod attempt;
+mod compression;
 mod deadlines;
 mod ending;
 mod receive;
@@ -425,6 +427,15 @@ impl Connection {
         self.inbound.charged()
             + self.outbound.charged()
             + self.session.as_ref().map_or(0, Session::charged)
+    }
+
+    /// Frees what can be freed without harm: all connections together have held more than they may for a while.
+    pub(crate) fn relieve(&mut self) {
+        if let Some(session) = &mut self.session
+            && let Some(compression) = &mut session.compression
+        {
+            compression.forget();
+        }
     }
 
     /// Whether a message is half received.

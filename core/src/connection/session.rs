@@ -4,9 +4,12 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::message::Message;
+use crate::settings::Deflate;
 use crate::time::Instant;
 use crate::websocket::Decoder;
+use crate::websocket::deflate::Agreement;
 
+use super::compression::Compression;
 use super::ending::Close;
 
 /// How many pings may wait for their pongs before only the latest is answered (RFC 6455 §5.5.3 allows
@@ -40,6 +43,8 @@ pub(crate) struct Session {
     pub(super) cut: Option<Box<Cut>>,
     pub(super) close: Option<Box<Close>>,
     pub(super) script: Option<Box<Script>>,
+    /// Only if compression was agreed on.
+    pub(super) compression: Option<Box<Compression>>,
     pub(super) quantum: u32,
     pub(super) is_ping_unsent: bool,
     /// The peer was pinged, and no byte came since.
@@ -85,6 +90,7 @@ impl Session {
             cut: None,
             close: None,
             script: None,
+            compression: None,
             quantum: QUANTUM_MAX,
             is_ping_unsent: false,
             is_life_awaited: false,
@@ -92,6 +98,13 @@ impl Session {
             has_sign_of_life: false,
             has_ended: false,
         }
+    }
+
+    /// Both sides agreed that messages may be compressed (RFC 7692).
+    pub(super) fn compress(&mut self, deflate: &Deflate, agreement: &Agreement) {
+        self.decoder = Decoder::inflating(deflate.inflator(agreement));
+        let deflator = deflate.deflator(agreement);
+        self.compression = Some(Box::new(Compression::new(deflator)));
     }
 
     /// The first ping comes up to `spread` early, so that connections that were opened together do not
@@ -163,6 +176,7 @@ impl Session {
     }
 
     pub(super) fn charged(&self) -> usize {
-        self.decoder.charged()
+        let compression = self.compression.as_ref().map_or(0, |it| it.charged());
+        self.decoder.charged() + compression
     }
 }

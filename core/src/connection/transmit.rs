@@ -2,14 +2,12 @@
 
 use crate::event::{Outcome, State};
 use crate::io::Output;
-use crate::message::{Kind, Message};
 use crate::outbound::{Queued, Report};
 use crate::seed::Secrets;
 use crate::time::Instant;
-use crate::websocket::{
-    Opcode, close_payload, encode_frame, encode_header, frame_len, mask_append,
-};
+use crate::websocket::{Opcode, close_payload, encode_frame, frame_len, mask_append};
 
+use super::compression::Payload;
 use super::session::{Cut, QUANTUM_MAX, QUANTUM_MIN};
 use super::{Connection, Step};
 
@@ -65,9 +63,8 @@ impl Connection {
             Some(Cut::Message { mask, written }) => {
                 let (mask, written) = (*mask, *written);
                 messages_begun = 1;
-                if let Some(queued) = self.outbound.get(0) {
-                    let is_whole =
-                        encode_rest(scratch, &queued.message, mask, written, session.quantum);
+                if let Some(payload) = self.payload(0) {
+                    let is_whole = encode_rest(scratch, payload, mask, written, session.quantum);
                     close_unit(plan, What::Message { mask, written }, scratch);
                     if !is_whole {
                         return;
@@ -90,19 +87,21 @@ impl Connection {
         }
         if let Some(script) = &session.script {
             for message in &script.unsent {
-                encode_frame(scratch, opcode(message), message.as_bytes(), secrets.mask());
+                // Never compressed: a length that depends on a secret tells of it.
+                let payload = message.as_bytes();
+                encode_frame(scratch, message.kind().into(), payload, secrets.mask());
                 close_unit(plan, What::Script, scratch);
             }
         }
         if self.may_send_messages() {
             let mut index = messages_begun;
             while scratch.len() < session.quantum as usize {
-                let Some(queued) = self.outbound.get(index) else {
+                let Some(payload) = self.payload(index) else {
                     break;
                 };
                 let mask = secrets.mask();
                 let left = session.quantum.saturating_sub(offered(scratch));
-                let is_whole = encode_rest(scratch, &queued.message, mask, 0, left);
+                let is_whole = encode_rest(scratch, payload, mask, 0, left);
                 close_unit(plan, What::Message { mask, written: 0 }, scratch);
                 if !is_whole {
                     return;
@@ -195,11 +194,18 @@ impl Connection {
             }
             What::Message { mask, written } => {
                 let written = written + taken as u64;
-                let len = self.outbound.get(0).map_or(0, |q| q.message.len());
-                if written < frame_len(len) {
+                let payload = self.payload(0).map_or(0, |payload| payload.bytes().len());
+                let Some(session) = &mut self.session else {
+                    return;
+                };
+                if written < frame_len(payload) {
                     session.cut = Some(Box::new(Cut::Message { mask, written }));
                 } else {
                     session.cut = None;
+                    if let Some(compression) = &mut session.compression {
+                        compression.first_left();
+                    }
+                    let len = self.outbound.get(0).map_or(0, |q| q.message.len());
                     self.tally.written += 1;
                     self.tally.written_bytes += len as u64;
                     self.message_left(step, Outcome::Written);
@@ -247,6 +253,27 @@ impl Connection {
         })
     }
 
+    /// What the message at `index` of the queue goes out as on this socket.
+    fn payload(&self, index: usize) -> Option<Payload<'_>> {
+        let message = &self.outbound.get(index)?.message;
+        match &self.session.as_ref()?.compression {
+            Some(compression) => compression.payload(index, message),
+            None => Some(Payload::plain(message)),
+        }
+    }
+
+    /// Compresses what goes out next, if it is agreed that messages may be compressed.
+    fn settle_compression(&mut self) {
+        if !self.may_send_messages() {
+            return;
+        }
+        if let Some(session) = &mut self.session
+            && let Some(compression) = &mut session.compression
+        {
+            compression.go_ahead(&self.outbound, session.quantum);
+        }
+    }
+
     fn has_unwritten(&self) -> bool {
         if self.life.state() == State::Upgrading {
             return self
@@ -274,6 +301,7 @@ impl Connection {
 
     /// Announces that there is something to write, once until it is all written.
     pub(super) fn settle_transmit(&mut self, step: &mut Step<'_>) {
+        self.settle_compression();
         if !self.has_unwritten() {
             return;
         }
@@ -313,31 +341,24 @@ fn offered(scratch: &[u8]) -> u32 {
 /// Encodes a message's frame from byte `written` on, about `quantum` bytes of it; whether that was all.
 fn encode_rest(
     scratch: &mut Vec<u8>,
-    message: &Message,
+    payload: Payload<'_>,
     mask: [u8; 4],
     written: u64,
     quantum: u32,
 ) -> bool {
-    let payload = message.as_bytes();
-    let header_len = frame_len(payload.len()) - payload.len() as u64;
+    let bytes = payload.bytes();
+    let header_len = frame_len(bytes.len()) - bytes.len() as u64;
     let mut payload_written = 0;
     if written < header_len {
         let start = scratch.len();
-        encode_header(scratch, opcode(message), payload.len() as u64, mask);
+        payload.encode_header(scratch, mask);
         let skipped = start + usize::try_from(written).unwrap_or(0);
         scratch.drain(start..skipped);
     } else {
-        payload_written = usize::try_from(written - header_len).unwrap_or(payload.len());
+        payload_written = usize::try_from(written - header_len).unwrap_or(bytes.len());
     }
-    let rest = &payload[payload_written..];
+    let rest = &bytes[payload_written..];
     let part = rest.len().min(quantum.max(QUANTUM_MIN) as usize);
     mask_append(scratch, &rest[..part], mask, payload_written);
     part == rest.len()
-}
-
-fn opcode(message: &Message) -> Opcode {
-    match message.kind() {
-        Kind::Text => Opcode::Text,
-        Kind::Binary => Opcode::Binary,
-    }
 }

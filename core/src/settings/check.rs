@@ -4,10 +4,11 @@ use std::fmt;
 use std::time::Duration;
 
 use super::{
-    BackoffSettings, BatchPolicy, ClassificationSettings, InvalidPolicy, Keepalive, Limits,
-    QueueBounds, RetryPolicy, Settings, Timeouts, format_bytes, format_duration,
+    BackoffSettings, BatchPolicy, ClassificationSettings, Deflate, InvalidPolicy, Keepalive,
+    Limits, QueueBounds, RetryPolicy, Settings, Timeouts, format_bytes, format_duration,
 };
 use crate::websocket::CloseCode;
+use crate::websocket::deflate::WindowBits;
 
 /// A configuration that cannot work, and the key at fault.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -62,6 +63,16 @@ pub enum ConfigProblem {
         /// The most that is accepted.
         limit: f64,
     },
+    /// A number beyond the few that have a meaning.
+    #[error("must be from {min} to {max}: it is {value}")]
+    Range {
+        /// The value.
+        value: u8,
+        /// The least that is accepted.
+        min: u8,
+        /// The most that is accepted.
+        max: u8,
+    },
     /// A close code that never comes from a peer.
     #[error("is not a close code that a peer may send, nor 1005 or 1006")]
     CloseCode,
@@ -114,6 +125,7 @@ impl Settings {
             backoff,
             timeouts,
             limits,
+            deflate,
             inbound,
             outbound,
             batch,
@@ -130,6 +142,9 @@ impl Settings {
         check_backoff(backoff)?;
         check_timeouts(timeouts)?;
         check_limits(limits)?;
+        if let Some(deflate) = deflate {
+            check_deflate(deflate)?;
+        }
         check_queue("inbound", inbound)?;
         check_queue("outbound", outbound)?;
         check_batch(batch, inbound)?;
@@ -234,6 +249,36 @@ fn check_limits(limits: &Limits) -> Checked {
     count("limits.interim_max", u64::from(interim_max))
 }
 
+fn check_deflate(deflate: &Deflate) -> Checked {
+    let Deflate {
+        server_no_context_takeover: _,
+        client_no_context_takeover: _,
+        server_max_window_bits,
+        client_max_window_bits,
+        threshold,
+        level,
+        ratio_max: _,
+        free_when_idle: _,
+    } = *deflate;
+    let (min, max) = (WindowBits::MIN.get(), WindowBits::MAX.get());
+    within(
+        "deflate.server_max_window_bits",
+        server_max_window_bits,
+        (min, max),
+    )?;
+    within(
+        "deflate.client_max_window_bits",
+        client_max_window_bits,
+        (min, max),
+    )?;
+    not_beyond(
+        "deflate.threshold",
+        Quantity::Bytes(threshold),
+        Quantity::Bytes(BYTES_MAX),
+    )?;
+    within("deflate.level", level, (1, 9))
+}
+
 fn check_queue(name: &str, queue: &QueueBounds) -> Checked {
     let QueueBounds {
         items_max,
@@ -322,6 +367,16 @@ fn check_classification(classification: &ClassificationSettings) -> Checked {
 
 fn time(key: &str, value: Duration) -> Checked {
     in_range(key, Quantity::Time(value))
+}
+
+fn within(key: &str, value: u8, (min, max): (u8, u8)) -> Checked {
+    if (min..=max).contains(&value) {
+        return Ok(());
+    }
+    Err(ConfigError {
+        key: key.to_owned(),
+        problem: ConfigProblem::Range { value, min, max },
+    })
 }
 
 fn bytes(key: &str, value: usize) -> Checked {

@@ -11,6 +11,7 @@ mod batching;
 mod check;
 mod classification;
 mod config;
+mod deflate;
 mod limits;
 #[cfg(feature = "serde")]
 mod text;
@@ -24,6 +25,7 @@ pub use batching::{BatchPolicy, IdleFlush, InvalidFate, InvalidPolicy, RetryPoli
 pub use check::{ConfigError, ConfigProblem, Quantity};
 pub use classification::ClassificationSettings;
 pub use config::Config;
+pub use deflate::Deflate;
 pub use limits::{Limits, QueueBounds};
 pub use timeouts::{Keepalive, Timeouts};
 pub use units::{UnitError, format_bytes, format_duration, parse_bytes, parse_duration};
@@ -56,6 +58,10 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// What a server may make this process hold.
     pub limits: Limits,
+    /// Whether and how messages are compressed. Default: `None`, off: nothing is offered, and a server that
+    /// compresses all the same is disconnected.
+    #[cfg_attr(feature = "serde", serde(with = "text::or_off"))]
+    pub deflate: Option<Deflate>,
     /// How much received data may wait for its consumer. When it is full, this socket, and no other, is
     /// not read until there is room.
     pub inbound: QueueBounds,
@@ -81,6 +87,7 @@ impl Default for Settings {
             backoff: BackoffSettings::default(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),
+            deflate: None,
             inbound: QueueBounds::default(),
             outbound: QueueBounds::default(),
             batch: BatchPolicy::default(),

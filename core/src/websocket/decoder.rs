@@ -1,6 +1,7 @@
 //! From received bytes to messages and control frames.
 
-use super::header::{ControlOpcode, End, FrameType, HEADER_BYTES_MAX, Header};
+use super::deflate::Inflator;
+use super::header::{Coding, ControlOpcode, End, FrameType, HEADER_BYTES_MAX, Header};
 use super::utf8::{NotUtf8, Utf8Progress};
 use super::{CONTROL_BYTES_MAX, CloseFrame, ProtocolError};
 use crate::message::Kind;
@@ -16,8 +17,9 @@ const AHEAD_BYTES_MAX: usize = 64 * 1024;
 /// announces, before its payload arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Payload bytes of a message, all its fragments together. Default 16 MiB. While a message is cut,
-    /// the memory it takes is at most twice what has arrived of it, and 64 KiB.
+    /// Payload bytes of a message, all its fragments together; of a compressed one, both as it is sent
+    /// and as it becomes. Default 16 MiB. While a message is cut, the memory it takes is at most twice
+    /// what has arrived of it, and 64 KiB.
     pub message_bytes_max: usize,
     /// Payload bytes of one text, binary or continuation frame. Default 16 MiB.
     pub frame_bytes_max: usize,
@@ -73,8 +75,10 @@ pub struct Decoder {
     kind: Option<Kind>,
     utf8: Utf8Progress,
     head_len: u8,
-    /// The first `head_len` bytes of a header that was cut.
-    head: [u8; HEADER_BYTES_MAX],
+    /// The first `head_len` bytes of a header that was cut, which has at least one more.
+    head: [u8; HEADER_BYTES_MAX - 1],
+    /// Only if compression was agreed on.
+    inflator: Option<Box<Inflator>>,
 }
 
 /// There is one for each open connection, whose budget is 512 bytes in all.
@@ -124,6 +128,14 @@ impl Decoder {
         Self::default()
     }
 
+    /// A decoder of a stream whose messages may be compressed (RFC 7692).
+    pub fn inflating(inflator: Inflator) -> Self {
+        Self {
+            inflator: Some(Box::new(inflator)),
+            ..Self::default()
+        }
+    }
+
     /// Takes the next item from the front of `input` and advances `input` behind it.
     ///
     /// `None` means that the input is used up; what is partial is kept inside. Call until then before
@@ -160,8 +172,9 @@ impl Decoder {
         }))
     }
 
-    /// What the decoder holds, in bytes: the memory taken for what is partial, and
-    /// [`FRAGMENT_OVERHEAD_BYTES`] for each fragment of an unfinished message, empty ones included.
+    /// What the decoder holds, in bytes: the memory taken for what is partial,
+    /// [`FRAGMENT_OVERHEAD_BYTES`] for each fragment of an unfinished message, empty ones included, and
+    /// the state of its inflator.
     pub fn charged(&self) -> usize {
         let control = self.control.as_ref().map_or(0, |_| size_of::<CutControl>());
         let fragments = usize::try_from(self.fragments).unwrap_or(usize::MAX);
@@ -169,6 +182,7 @@ impl Decoder {
             .saturating_mul(FRAGMENT_OVERHEAD_BYTES)
             .saturating_add(self.message.capacity())
             .saturating_add(control)
+            .saturating_add(self.inflator.as_ref().map_or(0, |it| it.charged()))
     }
 
     /// Whether something incomplete is held: part of a header, of a frame or of a message.
@@ -201,7 +215,11 @@ impl Decoder {
                 }
                 Stage::Data { left, end } => {
                     let here = take(input, left);
-                    self.append(here, left, end)?;
+                    if self.is_inflating() {
+                        self.inflate(here, limits)?;
+                    } else {
+                        self.append(here, left, end)?;
+                    }
                     let left = left - here.len() as u64;
                     if left > 0 {
                         self.stage = Stage::Data { left, end };
@@ -240,15 +258,16 @@ impl Decoder {
         input: &mut &[u8],
     ) -> Result<Option<(Header, u64)>, ProtocolError> {
         let held = usize::from(self.head_len);
-        let mut joined = self.head;
+        let mut joined = [0; HEADER_BYTES_MAX];
         let bytes = if held == 0 {
             *input
         } else {
             let more = input.len().min(HEADER_BYTES_MAX - held);
+            joined[..held].copy_from_slice(&self.head[..held]);
             joined[held..held + more].copy_from_slice(&input[..more]);
             &joined[..held + more]
         };
-        if let Some(header) = Header::parse(bytes)? {
+        if let Some(header) = Header::parse(bytes, self.allowed_coding())? {
             self.check_order(&header, limits)?;
             if let Some((size, len)) = header.sizes()? {
                 self.check_limits(&header, len, limits)?;
@@ -293,7 +312,11 @@ impl Decoder {
             let max = limits.frame_bytes_max;
             return Err(ProtocolError::FrameTooBig { bytes: len, max });
         }
-        let bytes = len.saturating_add(self.message.len() as u64);
+        let so_far = match &self.inflator {
+            Some(inflator) if inflator.is_active() => inflator.announced(),
+            Some(_) | None => self.message.len() as u64,
+        };
+        let bytes = len.saturating_add(so_far);
         if bytes > limits.message_bytes_max as u64 {
             let max = limits.message_bytes_max;
             return Err(ProtocolError::MessageTooBig { bytes, max });
@@ -328,6 +351,12 @@ impl Decoder {
             FrameType::Start(kind) => self.kind = Some(kind),
             FrameType::Continuation => {}
         }
+        if let Some(inflator) = &mut self.inflator {
+            if header.coding == Coding::Compressed {
+                inflator.begin();
+            }
+            inflator.announce(len);
+        }
         self.fragments += 1;
         self.stage = Stage::Data {
             left: len,
@@ -339,7 +368,7 @@ impl Decoder {
     /// Whether the message is one frame whose whole payload lies in the input.
     fn is_uncut(&self, left: u64, end: End, input: &[u8]) -> bool {
         let is_untouched = self.fragments == 1 && self.message.is_empty();
-        is_untouched && end == End::OfMessage && left <= input.len() as u64
+        is_untouched && !self.is_inflating() && end == End::OfMessage && left <= input.len() as u64
     }
 
     fn finish_uncut<'i>(&mut self, payload: &'i [u8]) -> Result<Ready<'i>, ProtocolError> {
@@ -373,7 +402,23 @@ impl Decoder {
         Ok(())
     }
 
+    /// Adds what `here` decompresses to.
+    fn inflate(&mut self, here: &[u8], limits: &Limits) -> Result<(), ProtocolError> {
+        let inflator = self.inflator.as_mut().expect("a compressed message");
+        let (utf8, is_text) = (&mut self.utf8, self.kind == Some(Kind::Text));
+        let check = |message: &[u8], grown_by| match is_text {
+            true => utf8.grow(message, grown_by).map_err(ProtocolError::from),
+            false => Ok(()),
+        };
+        inflator.inflate(here, &mut self.message, limits.message_bytes_max, check)
+    }
+
     fn finish_message<'i>(&mut self) -> Result<Ready<'i>, ProtocolError> {
+        if let Some(inflator) = &mut self.inflator
+            && inflator.is_active()
+        {
+            inflator.finish()?;
+        }
         self.utf8.finish()?;
         Ok(Ready::Message(self.finish_kind(), Payload::Held))
     }
@@ -398,6 +443,17 @@ impl Decoder {
                 Ready::Close(frame)
             }
         })
+    }
+
+    fn is_inflating(&self) -> bool {
+        self.inflator.as_ref().is_some_and(|it| it.is_active())
+    }
+
+    fn allowed_coding(&self) -> Coding {
+        match self.inflator {
+            Some(_) => Coding::Compressed,
+            None => Coding::Plain,
+        }
     }
 
     fn control_payload<'a>(&'a self, payload: Payload<'a>) -> &'a [u8] {

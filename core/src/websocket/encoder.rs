@@ -76,6 +76,18 @@ pub fn encode_header(out: &mut Vec<u8>, opcode: Opcode, payload_len: u64, mask: 
         .expect("writing to a Vec does not fail");
 }
 
+/// Like [`encode_header`], for a message whose payload was compressed: RSV1 says so (RFC 7692 §6.1).
+/// Control frames cannot be compressed, so this takes no opcode.
+pub fn encode_compressed_header(out: &mut Vec<u8>, kind: Kind, payload_len: u64, mask: [u8; 4]) {
+    let header = FrameHeader {
+        rsv1: true,
+        ..header(kind.into(), mask)
+    };
+    header
+        .format(payload_len, out)
+        .expect("writing to a Vec does not fail");
+}
+
 /// The size on the wire of a masked frame with a payload of `payload_len` bytes, header included.
 pub fn frame_len(payload_len: usize) -> u64 {
     let payload_len = payload_len as u64;

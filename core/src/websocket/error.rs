@@ -8,7 +8,8 @@ use super::CloseCode;
 /// frame says, and nothing more of the stream is parsed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProtocolError {
-    /// A reserved bit is set and no extension was negotiated that gives it a meaning (RFC 6455 §5.2).
+    /// A reserved bit is set and no extension was negotiated that gives it a meaning there
+    /// (RFC 6455 §5.2, RFC 7692 §6).
     #[error("a frame has a reserved bit set")]
     ReservedBits,
     /// An opcode of 3 to 7 or 11 to 15 (RFC 6455 §5.2).
@@ -46,7 +47,8 @@ pub enum ProtocolError {
     /// A message larger than [`Limits::message_bytes_max`](super::Limits::message_bytes_max).
     #[error("a message has at least {bytes} bytes, more than {max}")]
     MessageTooBig {
-        /// What has arrived and what the newest frame announces.
+        /// What has arrived and what the newest frame announces; or one more than the limit, if the message
+        /// is compressed and becomes too big.
         bytes: u64,
         /// The limit.
         max: usize,
@@ -54,6 +56,17 @@ pub enum ProtocolError {
     /// A message of more frames than [`Limits::fragments_max`](super::Limits::fragments_max).
     #[error("a message has more than {max} fragments")]
     TooManyFragments {
+        /// The limit.
+        max: u32,
+    },
+    /// A compressed message whose data are corrupt, do not end, or refer to what was not there
+    /// (RFC 7692 §7.2.2).
+    #[error("a compressed message cannot be decompressed")]
+    InvalidDeflate,
+    /// A compressed message that becomes more times longer than an
+    /// [`Inflator`](super::deflate::Inflator) was told to accept.
+    #[error("a compressed message becomes more than {max} times longer")]
+    RatioTooHigh {
         /// The limit.
         max: u32,
     },
@@ -86,9 +99,13 @@ impl ProtocolError {
             | Self::LengthOutOfRange
             | Self::InvalidClosePayload
             | Self::InvalidCloseCode(_) => CloseCode::PROTOCOL,
-            Self::InvalidUtf8 | Self::InvalidCloseReason => CloseCode::INVALID_PAYLOAD,
+            Self::InvalidDeflate | Self::InvalidUtf8 | Self::InvalidCloseReason => {
+                CloseCode::INVALID_PAYLOAD
+            }
             Self::TooManyFragments { .. } => CloseCode::POLICY,
-            Self::FrameTooBig { .. } | Self::MessageTooBig { .. } => CloseCode::TOO_BIG,
+            Self::FrameTooBig { .. } | Self::MessageTooBig { .. } | Self::RatioTooHigh { .. } => {
+                CloseCode::TOO_BIG
+            }
         }
     }
 }

@@ -18,6 +18,7 @@ const MASKED_HEADER_BYTES_MAX: usize = HEADER_BYTES_MAX + 4;
 pub(super) struct Header {
     pub(super) frame_type: FrameType,
     pub(super) end: End,
+    pub(super) coding: Coding,
     /// Size of the header and length of the payload, once all of the header has arrived.
     sizes: Option<(usize, u64)>,
     inner: FrameHeader,
@@ -45,21 +46,29 @@ pub(super) enum End {
     OfFragment,
 }
 
+/// Whether a message is compressed: RSV1 of its first frame (RFC 7692 §6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Coding {
+    Plain,
+    Compressed,
+}
+
 impl Header {
-    /// Parses the header at the start of `bytes`; `None` if there are less than two bytes. What is
-    /// wrong with the first two is wrong at once, though the length be still to come.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Option<Self>, ProtocolError> {
+    /// Parses the header at the start of `bytes`, which may say that a message is compressed if `allowed`
+    /// does; `None` if there are less than two bytes. What is wrong with the first two is wrong at once,
+    /// though the length be still to come.
+    pub(super) fn parse(bytes: &[u8], allowed: Coding) -> Result<Option<Self>, ProtocolError> {
         if let [first, second, ..] = *bytes {
             let mut cursor = Cursor::new(bytes);
             if let Some((header, len)) = parse(&mut cursor, first)? {
                 let size = usize::try_from(cursor.position()).expect("a header is short");
-                return Self::check(header, Some((size, len))).map(Some);
+                return Self::check(header, allowed, Some((size, len))).map(Some);
             }
             let mut padded = [0; MASKED_HEADER_BYTES_MAX];
             padded[..2].copy_from_slice(&[first, second]);
             let (header, _) = parse(&mut Cursor::new(&padded[..]), first)?
                 .expect("the buffer holds the longest header");
-            return Self::check(header, None).map(Some);
+            return Self::check(header, allowed, None).map(Some);
         }
         Ok(None)
     }
@@ -82,9 +91,20 @@ impl Header {
         Ok(Some((size, len)))
     }
 
-    /// The one place where an extension would allow a reserved bit.
-    fn check(inner: FrameHeader, sizes: Option<(usize, u64)>) -> Result<Self, ProtocolError> {
-        if inner.rsv1 || inner.rsv2 || inner.rsv3 {
+    /// The one place where an extension allows a reserved bit, and that on the first frame of a data
+    /// message only (RFC 6455 §5.2, RFC 7692 §6).
+    fn check(
+        inner: FrameHeader,
+        allowed: Coding,
+        sizes: Option<(usize, u64)>,
+    ) -> Result<Self, ProtocolError> {
+        let is_start = matches!(inner.opcode, OpCode::Data(Data::Text | Data::Binary));
+        let coding = match (inner.rsv1, allowed) {
+            (false, _) => Coding::Plain,
+            (true, Coding::Compressed) if is_start => Coding::Compressed,
+            (true, _) => return Err(ProtocolError::ReservedBits),
+        };
+        if inner.rsv2 || inner.rsv3 {
             return Err(ProtocolError::ReservedBits);
         }
         if inner.mask.is_some() {
@@ -102,6 +122,7 @@ impl Header {
         Ok(Self {
             frame_type,
             end,
+            coding,
             sizes,
             inner,
         })

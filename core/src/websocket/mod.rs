@@ -1,10 +1,11 @@
 //! The message layer of one WebSocket, client side (RFC 6455).
 //!
 //! [`Decoder`] turns received bytes into messages and control frames, [`encode_frame`] turns messages
-//! into masked frames, and [`handshake`] writes the opening request and judges its response. Nothing
-//! here knows a connection's state, a clock or a socket; masks and nonces are arguments. Frame headers
+//! into masked frames, [`deflate`] compresses and decompresses what they carry if both sides agreed to
+//! (RFC 7692), and [`handshake`] writes the opening request and judges its response. Nothing here knows a connection's state, a clock or a socket; masks and nonces are arguments. Frame headers
 //! and the response head are parsed by tungstenite, and what it leaves unchecked is checked here.
 
+pub mod deflate;
 pub mod handshake;
 
 mod close;
@@ -18,7 +19,9 @@ mod utf8;
 
 pub use close::{CloseCode, CloseFrame, REASON_BYTES_MAX};
 pub use decoder::{Decoder, FRAGMENT_OVERHEAD_BYTES, Item, Limits};
-pub use encoder::{Opcode, close_payload, encode_frame, encode_header, frame_len};
+pub use encoder::{
+    Opcode, close_payload, encode_compressed_header, encode_frame, encode_header, frame_len,
+};
 pub use error::ProtocolError;
 pub use handshake::{
     Accepted, HandshakeKey, HeaderError, Progress, Refusal, ResponseReader, UpgradeError,

@@ -3,6 +3,8 @@
 #![allow(unreachable_pub, reason = "a module of test binaries")]
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod peer;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -112,6 +114,11 @@ impl Pair {
 
     /// Answers the upgrade request, with `frames` in the same segment.
     pub fn upgrade(&mut self, frames: &[u8]) {
+        self.upgrade_with("", frames);
+    }
+
+    /// The same, with further lines in the response.
+    pub fn upgrade_with(&mut self, headers: &str, frames: &[u8]) {
         let request = String::from_utf8(self.take_written()).expect("a request is text");
         let key = request
             .lines()
@@ -120,7 +127,7 @@ impl Pair {
         let accept = tungstenite::handshake::derive_accept_key(key.as_bytes());
         let mut response = format!(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Accept: {accept}\r\n\r\n"
+             Sec-WebSocket-Accept: {accept}\r\n{headers}\r\n"
         )
         .into_bytes();
         response.extend_from_slice(frames);
@@ -321,7 +328,15 @@ pub fn close(code: u16) -> Vec<u8> {
 }
 
 /// The client's frames in `bytes`, unmasked: opcode and payload. A frame that is cut is left out.
-pub fn frames_of(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
+pub fn frames_of(bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
+    let frames = raw_frames_of(bytes).into_iter();
+    frames
+        .map(|(first, payload)| (first & 0x0f, payload))
+        .collect()
+}
+
+/// The same, with the whole first byte of each.
+pub fn raw_frames_of(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
     let mut frames = Vec::new();
     while bytes.len() >= 6 {
         assert_eq!(bytes[1] & 0x80, 0x80, "client frames are masked");
@@ -339,7 +354,7 @@ pub fn frames_of(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
         let mask = &bytes[head..head + 4];
         let payload = bytes[head + 4..head + 4 + len].iter().enumerate();
         let payload = payload.map(|(i, byte)| byte ^ mask[i % 4]).collect();
-        frames.push((bytes[0] & 0x0f, payload));
+        frames.push((bytes[0], payload));
         bytes = &bytes[head + 4 + len..];
     }
     frames

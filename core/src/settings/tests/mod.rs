@@ -63,6 +63,7 @@ fn the_defaults_are_those_that_are_documented_and_are_valid() {
             headers_max: 100,
             interim_max: 8,
         },
+        deflate: None,
         inbound: QueueBounds {
             items_max: 1_024,
             bytes_max: 1_048_576,
@@ -242,6 +243,58 @@ fn every_duration_beyond_ten_years_is_refused_by_name() {
         let message = error.to_string();
         let wanted = format!("`{key}` must not be greater than 3650d: it is ");
         assert!(message.starts_with(&wanted), "{message}");
+    }
+}
+
+fn deflate(settings: &mut Settings) -> &mut Deflate {
+    settings.deflate.get_or_insert_default()
+}
+
+#[test]
+fn compression_defaults_to_what_its_documentation_says() {
+    let expected = Deflate {
+        server_no_context_takeover: false,
+        client_no_context_takeover: false,
+        server_max_window_bits: 15,
+        client_max_window_bits: 15,
+        threshold: 64,
+        level: 6,
+        ratio_max: None,
+        free_when_idle: false,
+    };
+    assert_eq!(Deflate::default(), expected);
+}
+
+#[test]
+fn what_compression_cannot_do_is_refused_by_name() {
+    assert_refused(&[
+        (
+            |s| deflate(s).server_max_window_bits = 7,
+            "`deflate.server_max_window_bits` must be from 8 to 15: it is 7",
+        ),
+        (
+            |s| deflate(s).client_max_window_bits = 16,
+            "`deflate.client_max_window_bits` must be from 8 to 15: it is 16",
+        ),
+        (
+            |s| deflate(s).threshold = (1 << 31) + 1,
+            "`deflate.threshold` must not be greater than 2GiB: it is 2147483649B",
+        ),
+        (
+            |s| deflate(s).level = 0,
+            "`deflate.level` must be from 1 to 9: it is 0",
+        ),
+        (
+            |s| deflate(s).level = 10,
+            "`deflate.level` must be from 1 to 9: it is 10",
+        ),
+    ]);
+    for bits in 8..=15 {
+        let mut settings = Settings::default();
+        deflate(&mut settings).server_max_window_bits = bits;
+        deflate(&mut settings).client_max_window_bits = bits;
+        deflate(&mut settings).threshold = 0;
+        assert!(check(settings).is_ok(), "{bits}");
     }
 }
 

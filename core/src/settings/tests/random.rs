@@ -96,6 +96,22 @@ pub(super) fn settings() -> impl Strategy<Value = Settings> {
         },
     );
     let codes = || prop::collection::btree_map(any::<u16>(), Just(Class::Retry), 0..3);
+    let deflate = (
+        any::<[bool; 3]>(),
+        any::<[u8; 3]>(),
+        number(),
+        any::<Option<NonZeroU32>>(),
+    );
+    let deflate = deflate.prop_map(|(flags, bits, threshold, ratio_max)| Deflate {
+        server_no_context_takeover: flags[0],
+        client_no_context_takeover: flags[1],
+        server_max_window_bits: bits[0] % 20,
+        client_max_window_bits: bits[1] % 20,
+        threshold,
+        level: bits[2] % 12,
+        ratio_max,
+        free_when_idle: flags[2],
+    });
     let numbers = (
         prop::array::uniform4(number()),
         any::<[u32; 3]>(),
@@ -112,14 +128,16 @@ pub(super) fn settings() -> impl Strategy<Value = Settings> {
         prop::option::of((queue(), queue(), batch, retry)),
         prop::option::of(numbers),
         prop::option::of((codes(), codes())),
+        prop::option::of(deflate),
     )
         .prop_map(
-            |((stale_after, keepalive, backoff, timeouts), flow, numbers, codes)| {
+            |((stale_after, keepalive, backoff, timeouts), flow, numbers, codes, deflate)| {
                 let mut settings = Settings {
                     stale_after,
                     keepalive,
                     backoff: backoff.unwrap_or_default(),
                     timeouts: timeouts.unwrap_or_default(),
+                    deflate,
                     ..Settings::default()
                 };
                 if let Some((inbound, outbound, batch, retry)) = flow {

@@ -52,6 +52,15 @@ fn every_key_is_read() {
         header_bytes_max = 4096
         headers_max = 20
         interim_max = 3
+        [deflate]
+        server_no_context_takeover = true
+        client_no_context_takeover = true
+        server_max_window_bits = 10
+        client_max_window_bits = 11
+        threshold = "1KiB"
+        level = 3
+        ratio_max = 200
+        free_when_idle = true
         [inbound]
         items_max = 100
         bytes_max = "100KiB"
@@ -117,6 +126,16 @@ fn every_key_is_read() {
             headers_max: 20,
             interim_max: 3,
         },
+        deflate: Some(Deflate {
+            server_no_context_takeover: true,
+            client_no_context_takeover: true,
+            server_max_window_bits: 10,
+            client_max_window_bits: 11,
+            threshold: 1_024,
+            level: 3,
+            ratio_max: NonZeroU32::new(200),
+            free_when_idle: true,
+        }),
         inbound: QueueBounds {
             items_max: 100,
             bytes_max: 100 << 10,
@@ -161,6 +180,11 @@ fn an_absent_key_has_its_default() {
             interval: secs(5),
             timeout: secs(20),
         })
+    );
+    assert_eq!(read("[deflate]").deflate, Some(Deflate::default()));
+    assert_eq!(
+        read("[deflate]\nthreshold = \"64B\"\nratio_max = \"off\"").deflate,
+        Some(Deflate::default())
     );
     let sections = "[backoff]\n[timeouts]\n[limits]\n[batch]\n[decode]\n[keepalive]\n";
     assert_eq!(read(sections), Settings::default());
@@ -209,7 +233,7 @@ fn a_short_attempt_shortens_the_stages_that_are_absent() {
 #[test]
 fn what_is_optional_can_be_off() {
     let settings = read(
-        "keepalive = \"off\"\nstale_after = \"off\"\n\
+        "keepalive = \"off\"\ndeflate = \"off\"\nstale_after = \"off\"\n\
          [backoff]\nattempts_max = \"off\"\nelapsed_max = \"off\"",
     );
     assert_eq!(
@@ -287,6 +311,13 @@ fn what_cannot_be_read_is_refused_with_its_place_and_what_is_wanted() {
             "line 2, column 21",
             "such as 4096 or \"64KiB\"",
         ),
+        ("deflate = true", "line 1, column 11", "or \"off\""),
+        ("[deflate]\nratio_max = 0", "line 2, column 13", "nonzero"),
+        (
+            "[deflate]\nwindow = 9",
+            "line 2, column 1",
+            "unknown field `window`",
+        ),
         (
             "[decode]\ndead_letter = \"yes\"",
             "line 2, column 15",
@@ -324,6 +355,7 @@ fn the_defaults_are_written_in_full_and_read_back() {
         "invalid_window = \"1m\"",
         "dead_letter = false",
         "jitter = \"full\"",
+        "deflate = \"off\"",
     ] {
         assert!(text.contains(line), "{line}: {text}");
     }

@@ -1,6 +1,11 @@
 //! Why an opening handshake failed.
 
 use super::Refusal;
+use crate::websocket::deflate::ParameterProblem;
+use crate::websocket::untrusted;
+
+/// How much of a server's header is repeated in an error, in bytes before it is escaped.
+pub(super) const QUOTE_BYTES_MAX: usize = 64;
 
 /// Why the server's answer is not an opened WebSocket.
 ///
@@ -60,10 +65,34 @@ pub enum UpgradeError {
     /// A 101 that selects an extension which was not offered (RFC 6455 §4.1).
     #[error("the server selected the extension \"{0}\", which was not offered")]
     UnofferedExtension(Box<str>),
+    /// A 101 that selects the same extension twice, which leaves open what was agreed (RFC 7692 §5).
+    #[error("the server selected the extension \"{0}\" twice")]
+    RepeatedExtension(Box<str>),
+    /// A 101 whose `Sec-WebSocket-Extensions` breaks its grammar (RFC 6455 §9.1).
+    #[error("the server's list of extensions is malformed: \"{0}\"")]
+    MalformedExtensions(Box<str>),
+    /// A 101 that accepts permessage-deflate with a parameter that is wrong or was not offered
+    /// (RFC 7692 §7.1).
+    #[error("the parameter \"{parameter}\" of permessage-deflate {problem}")]
+    ExtensionParameter {
+        /// Its name.
+        parameter: Box<str>,
+        /// What is wrong with it.
+        problem: ParameterProblem,
+    },
     /// The stream ended before the response was complete.
     #[error("the stream ended after {bytes} bytes of the response head")]
     Eof {
         /// How much of the head had arrived.
         bytes: usize,
     },
+}
+
+impl UpgradeError {
+    pub(in crate::websocket) fn bad_parameter(name: &str, problem: ParameterProblem) -> Self {
+        Self::ExtensionParameter {
+            parameter: untrusted::excerpt(name.as_bytes(), QUOTE_BYTES_MAX),
+            problem,
+        }
+    }
 }

@@ -4,6 +4,7 @@
 //! [`ResponseReader`] takes the response, cut anywhere, and says where the first frame begins.
 
 mod error;
+mod extensions;
 mod head;
 mod key;
 mod refusal;
@@ -11,6 +12,7 @@ mod request;
 mod response;
 
 pub use error::UpgradeError;
+pub(super) use extensions::{Extension, Parameter};
 pub use key::HandshakeKey;
 pub use refusal::{BODY_BYTES_MAX, Refusal};
 pub use request::{

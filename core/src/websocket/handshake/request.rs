@@ -3,6 +3,8 @@
 use std::fmt;
 
 use super::HandshakeKey;
+use super::extensions::is_token_byte;
+use crate::websocket::deflate::Offer;
 
 /// Headers that the handshake itself writes, or that would change where the request ends.
 const RESERVED: [&str; 10] = [
@@ -29,6 +31,8 @@ pub struct UpgradeRequest<'a> {
     pub headers: &'a [(Box<str>, Box<str>)],
     /// Subprotocols in order of preference, which have passed [`check_subprotocols`].
     pub subprotocols: &'a [Box<str>],
+    /// What is offered of compression, if anything (RFC 7692).
+    pub deflate: Option<Offer>,
 }
 
 impl fmt::Debug for UpgradeRequest<'_> {
@@ -40,6 +44,7 @@ impl fmt::Debug for UpgradeRequest<'_> {
             .field("path", &path)
             .field("headers", &headers)
             .field("subprotocols", &self.subprotocols)
+            .field("deflate", &self.deflate)
             .finish()
     }
 }
@@ -166,6 +171,7 @@ pub fn write_request(
         path_and_query,
         headers,
         subprotocols,
+        deflate,
     } = *request;
     assert!(
         is_visible(host) && is_visible(path_and_query) && path_and_query.starts_with('/'),
@@ -182,6 +188,9 @@ pub fn write_request(
         let offered = subprotocols.join(", ");
         put(&["Sec-WebSocket-Protocol: ", &offered, "\r\n"]);
     }
+    if let Some(offer) = deflate {
+        put(&["Sec-WebSocket-Extensions: ", &offer.to_string(), "\r\n"]);
+    }
     for (name, value) in headers {
         assert_eq!(check_header(name, value), Ok(()));
         put(&[name, ": ", value, "\r\n"]);
@@ -191,7 +200,7 @@ pub fn write_request(
 }
 
 fn first_not_in_token(name: &str) -> Option<char> {
-    let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    let is_token = |c: char| u8::try_from(c).is_ok_and(is_token_byte);
     name.chars().find(|&c| !is_token(c))
 }
 

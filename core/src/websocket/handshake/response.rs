@@ -6,12 +6,12 @@ use tungstenite::http::header::{
 };
 use tungstenite::http::{HeaderMap, HeaderValue, StatusCode};
 
+use super::error::QUOTE_BYTES_MAX;
+use super::extensions::{Extension, parse_extensions};
 use super::head::{HeadReader, Version};
 use super::{HandshakeKey, Refusal, UpgradeError};
+use crate::websocket::deflate::{Agreement, NAME, Offer};
 use crate::websocket::untrusted;
-
-/// How much of a server's header is repeated in an error, in bytes before it is escaped.
-const QUOTE_BYTES_MAX: usize = 64;
 
 /// How much a server may send before the first frame. Each limit is inclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,12 +54,15 @@ pub enum Progress {
 pub struct Accepted {
     /// One of the subprotocols offered, or none.
     pub subprotocol: Option<Box<str>>,
+    /// What was agreed about compression, if it was offered and accepted (RFC 7692).
+    pub deflate: Option<Agreement>,
 }
 
 /// Reads the response to one opening request, cut anywhere.
 #[derive(Debug)]
 pub struct ResponseReader {
     key: HandshakeKey,
+    deflate: Option<Offer>,
     head: HeadReader,
     interim: u32,
 }
@@ -69,9 +72,17 @@ impl ResponseReader {
     pub fn new(key: HandshakeKey) -> Self {
         Self {
             key,
+            deflate: None,
             head: HeadReader::default(),
             interim: 0,
         }
+    }
+
+    /// The same for a request that made this offer of compression, or none.
+    #[must_use]
+    pub fn deflate(mut self, offer: Option<Offer>) -> Self {
+        self.deflate = offer;
+        self
     }
 
     /// Takes bytes of the response.
@@ -142,17 +153,37 @@ impl ResponseReader {
         if !is_answer || accepts.next().is_some() {
             return Err(UpgradeError::BadAccept);
         }
-        if let Some(extension) = headers
-            .get_all(SEC_WEBSOCKET_EXTENSIONS)
-            .iter()
-            .find(|value| !value.is_empty())
-        {
-            let quote = untrusted::excerpt(extension.as_bytes(), QUOTE_BYTES_MAX);
-            return Err(UpgradeError::UnofferedExtension(quote));
-        }
+        let deflate = agreed_deflate(headers, self.deflate)?;
         let subprotocol = selected_subprotocol(headers, offered)?;
-        Ok(Accepted { subprotocol })
+        Ok(Accepted {
+            subprotocol,
+            deflate,
+        })
     }
+}
+
+/// What the server accepted of the offer; it may accept nothing, and nothing that was not offered.
+fn agreed_deflate(
+    headers: &HeaderMap,
+    offer: Option<Offer>,
+) -> Result<Option<Agreement>, UpgradeError> {
+    let quote = |text: &[u8]| untrusted::excerpt(text, QUOTE_BYTES_MAX);
+    let mut agreed = None;
+    for value in headers.get_all(SEC_WEBSOCKET_EXTENSIONS) {
+        let extensions = parse_extensions(value.as_bytes())
+            .map_err(|_| UpgradeError::MalformedExtensions(quote(value.as_bytes())))?;
+        for extension in &extensions {
+            let Extension { name, .. } = extension;
+            let Some(offer) = offer.filter(|_| name == NAME) else {
+                return Err(UpgradeError::UnofferedExtension(quote(name.as_bytes())));
+            };
+            if agreed.is_some() {
+                return Err(UpgradeError::RepeatedExtension(quote(name.as_bytes())));
+            }
+            agreed = Some(offer.settle(extension)?);
+        }
+    }
+    Ok(agreed)
 }
 
 fn is_websocket(headers: &HeaderMap) -> bool {

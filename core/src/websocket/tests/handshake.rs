@@ -80,6 +80,7 @@ fn check(lines: &[&str], expected: Result<Option<&str>, UpgradeError>) {
         consumed: response.len(),
         accepted: Accepted {
             subprotocol: subprotocol.map(Into::into),
+            deflate: None,
         },
     });
     check_within(&UpgradeLimits::default(), &response, &expected);
@@ -215,7 +216,10 @@ fn interim_responses_are_skipped_up_to_a_limit() {
     let limits = UpgradeLimits::default();
     let done = Ok(Progress::Done {
         consumed: stream(8).len(),
-        accepted: Accepted { subprotocol: None },
+        accepted: Accepted {
+            subprotocol: None,
+            deflate: None,
+        },
     });
     check_within(&limits, &stream(8), &done);
     check_raw(&stream(9), UpgradeError::TooManyInterim { max: 8 });
@@ -342,7 +346,10 @@ fn limits_of_the_head_are_inclusive() {
     };
     let done = Ok(Progress::Done {
         consumed: good.len(),
-        accepted: Accepted { subprotocol: None },
+        accepted: Accepted {
+            subprotocol: None,
+            deflate: None,
+        },
     });
     check_within(&limits(good.len(), 3), &good, &done);
     let max = good.len() - 1;
@@ -404,6 +411,7 @@ fn a_request_says_what_was_meant_and_nothing_more() {
         path_and_query: "/chat?token=x",
         headers: &headers,
         subprotocols: &offered(),
+        deflate: None,
     };
     let mut out = Vec::new();
     let key = write_request(&mut out, &request, *NONCE);
@@ -477,6 +485,7 @@ fn tungstenites_server_and_this_client_agree() {
         path_and_query: "/",
         headers: &[],
         subprotocols: &[],
+        deflate: None,
     };
     for first in 0..=u8::MAX {
         let mut out = Vec::new();
@@ -509,6 +518,7 @@ proptest! {
             path_and_query: &path,
             headers: &headers,
             subprotocols: &[],
+            deflate: None,
         };
         let mut out = Vec::new();
         write_request(&mut out, &request, *NONCE);

@@ -1,7 +1,6 @@
 //! What a decoder holds, and when it gives it back.
 
 use super::*;
-use crate::websocket::FRAGMENT_OVERHEAD_BYTES;
 
 const KIB: usize = 1024;
 

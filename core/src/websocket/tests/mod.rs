@@ -1,13 +1,17 @@
 //! Tests of the message layer as a whole.
 
+mod deflate;
 mod handshake;
 mod headers;
 mod memory;
+mod negotiation;
 mod oracle;
+#[path = "../../../tests/pair/peer.rs"]
+mod peer;
 mod rules;
 mod splits;
 
-use super::{CloseFrame, Decoder, Item, Limits, ProtocolError};
+use super::{CloseFrame, Decoder, FRAGMENT_OVERHEAD_BYTES, Item, Limits, ProtocolError};
 use crate::message::Kind;
 
 const CONTINUATION: u8 = 0;

@@ -1,0 +1,141 @@
+//! Messages compressed ahead of being written.
+
+use std::collections::VecDeque;
+
+use crate::message::Message;
+use crate::outbound::{KEPT_BYTES, Outbound};
+use crate::websocket::deflate::Deflator;
+use crate::websocket::{encode_compressed_header, encode_header, frame_len};
+
+/// The compressing half of a session.
+///
+/// A message is compressed once on each socket, in the order of the queue, because later ones may refer
+/// to it. What came of it is kept until it is written, so that it can be offered as often as needed.
+/// The queue keeps the message itself, for the next socket.
+#[derive(Debug)]
+pub(super) struct Compression {
+    deflator: Deflator,
+    /// What the first messages of the queue go out as.
+    ahead: VecDeque<Form>,
+    /// The size of their frames.
+    ahead_bytes: u64,
+    /// What their compressed payloads take.
+    held_bytes: usize,
+}
+
+/// What a message goes out as.
+#[derive(Debug)]
+enum Form {
+    AsItIs { len: usize },
+    Compressed(Box<[u8]>),
+}
+
+impl Form {
+    fn len(&self) -> usize {
+        match self {
+            Self::AsItIs { len } => *len,
+            Self::Compressed(payload) => payload.len(),
+        }
+    }
+
+    fn held(&self) -> usize {
+        let payload = match self {
+            Self::AsItIs { .. } => 0,
+            Self::Compressed(payload) => payload.len(),
+        };
+        size_of::<Self>() + payload
+    }
+}
+
+impl Compression {
+    pub(super) fn new(deflator: Deflator) -> Self {
+        Self {
+            deflator,
+            ahead: VecDeque::new(),
+            ahead_bytes: 0,
+            held_bytes: 0,
+        }
+    }
+
+    /// Compresses the next messages of the queue until there are `bytes` to offer.
+    pub(super) fn go_ahead(&mut self, outbound: &Outbound, bytes: u32) {
+        while self.ahead_bytes < u64::from(bytes) {
+            let Some(queued) = outbound.get(self.ahead.len()) else {
+                break;
+            };
+            let message = queued.message.as_bytes();
+            let form = match self.deflator.compress(message) {
+                Some(payload) => Form::Compressed(payload.into()),
+                None => Form::AsItIs { len: message.len() },
+            };
+            self.ahead_bytes += frame_len(form.len());
+            self.held_bytes += form.held();
+            self.ahead.push_back(form);
+        }
+        if outbound.is_empty() {
+            self.deflator.rest();
+        }
+    }
+
+    /// The first message is written.
+    pub(super) fn first_left(&mut self) {
+        let Some(form) = self.ahead.pop_front() else {
+            return;
+        };
+        self.ahead_bytes -= frame_len(form.len());
+        self.held_bytes -= form.held();
+        if self.ahead.is_empty() && self.ahead.capacity() * size_of::<Form>() > KEPT_BYTES {
+            self.ahead = VecDeque::new();
+        }
+    }
+
+    /// Frees the compressor: memory is short.
+    pub(super) fn forget(&mut self) {
+        self.deflator.forget();
+    }
+
+    /// What the message at `index` of the queue goes out as; `None` if its turn to be compressed has not
+    /// come.
+    pub(super) fn payload<'a>(&'a self, index: usize, message: &'a Message) -> Option<Payload<'a>> {
+        Some(match self.ahead.get(index)? {
+            Form::AsItIs { .. } => Payload::plain(message),
+            Form::Compressed(payload) => Payload {
+                message,
+                compressed: Some(payload),
+            },
+        })
+    }
+
+    pub(super) fn charged(&self) -> usize {
+        self.deflator.charged() + self.held_bytes
+    }
+}
+
+/// What a message's frame carries.
+#[derive(Clone, Copy)]
+pub(super) struct Payload<'a> {
+    message: &'a Message,
+    compressed: Option<&'a [u8]>,
+}
+
+impl<'a> Payload<'a> {
+    pub(super) fn plain(message: &'a Message) -> Self {
+        Self {
+            message,
+            compressed: None,
+        }
+    }
+
+    pub(super) fn bytes(&self) -> &'a [u8] {
+        self.compressed.unwrap_or_else(|| self.message.as_bytes())
+    }
+
+    pub(super) fn encode_header(&self, out: &mut Vec<u8>, mask: [u8; 4]) {
+        let len = self.bytes().len() as u64;
+        let kind = self.message.kind();
+        match self.compressed {
+            Some(_) => encode_compressed_header(out, kind, len, mask),
+            None => encode_header(out, kind.into(), len, mask),
+        }
+    }
+}

@@ -1,0 +1,435 @@
+//! A connection whose messages are compressed (RFC 7692), told from outside, in virtual time.
+
+mod pair;
+
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use pair::peer::{Receiver, Sender};
+use pair::{Pair, frame, raw_frames_of, text};
+use ropewalk_core::admission::Admission;
+use ropewalk_core::hooks::{ReadyStep, Template};
+use ropewalk_core::settings::{Deflate, Limits};
+use ropewalk_core::websocket::deflate::{Deflator, INFLATOR_BYTES, ParameterProblem, WindowBits};
+use ropewalk_core::websocket::{ProtocolError, UpgradeError};
+use ropewalk_core::{
+    AdmissionLimits, CloseReason, EventKind, Hooks, Input, Message, Outcome, Settings, State,
+    TransportError, TransportErrorKind,
+};
+
+const FIN: u8 = 0x80;
+const RSV1: u8 = 0x40;
+const TEXT: u8 = 1;
+const BINARY: u8 = 2;
+const CLOSE: u8 = 8;
+const PING: u8 = 9;
+const PONG: u8 = 10;
+
+const ACCEPTED: &str = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
+
+/// Compresses every message.
+fn eager() -> Deflate {
+    Deflate {
+        threshold: 0,
+        ..Deflate::default()
+    }
+}
+
+fn with(deflate: Deflate) -> Settings {
+    Settings {
+        deflate: Some(deflate),
+        ..Settings::default()
+    }
+}
+
+fn opened_with(settings: Settings, answer: &str) -> Pair {
+    let mut pair = Pair::new(settings, Hooks::default());
+    pair.accept();
+    pair.upgrade_with(answer, b"");
+    assert_eq!(pair.state(), State::Open);
+    pair
+}
+
+fn opened() -> Pair {
+    opened_with(with(eager()), ACCEPTED)
+}
+
+fn reset(pair: &mut Pair) {
+    let socket = pair.socket.take().expect("there is a socket");
+    let error = TransportError::new(TransportErrorKind::Reset);
+    pair.handle(Input::TransportFailed { socket, error });
+}
+
+fn reopen(pair: &mut Pair) {
+    pair.advance(Duration::from_secs(1));
+    pair.accept();
+    pair.upgrade_with(ACCEPTED, b"");
+}
+
+/// The data messages in what the client wrote to one socket, decompressed.
+fn messages(receiver: &mut Receiver, written: &[u8]) -> Vec<String> {
+    let frames = raw_frames_of(written).into_iter();
+    let data = frames.filter(|(first, _)| matches!(first & 0x0f, TEXT | BINARY));
+    data.map(|(first, payload)| {
+        let payload = match first & RSV1 {
+            0 => payload,
+            _ => receiver.decompress(&payload),
+        };
+        String::from_utf8(payload).expect("text")
+    })
+    .collect()
+}
+
+fn last_closed(pair: &Pair) -> CloseReason {
+    let closed = pair.kinds().into_iter().rev().find_map(|kind| {
+        if let EventKind::Closed { reason, .. } = kind {
+            Some(reason.clone())
+        } else {
+            None
+        }
+    });
+    closed.expect("something ended")
+}
+
+#[test]
+fn compression_is_offered_only_if_asked_for() {
+    let mut pair = Pair::new(Settings::default(), Hooks::default());
+    pair.accept();
+    let request = String::from_utf8(pair.take_written()).unwrap();
+    assert!(!request.contains("Extensions"), "{request}");
+
+    let mut pair = Pair::new(with(eager()), Hooks::default());
+    pair.accept();
+    let request = String::from_utf8(pair.take_written()).unwrap();
+    let offer = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
+    assert!(request.contains(offer), "{request}");
+}
+
+#[test]
+fn a_server_that_declines_gets_and_sends_plain_messages() {
+    let mut pair = opened_with(with(eager()), "");
+    pair.receive(&text("hello"));
+    assert_eq!(pair.texts(), ["hello"]);
+    pair.send("world");
+    assert_eq!(
+        raw_frames_of(&pair.written),
+        [(FIN | TEXT, b"world".to_vec())]
+    );
+    pair.receive(&frame(RSV1 | TEXT, &[0]));
+    let error = CloseReason::Protocol(ProtocolError::ReservedBits);
+    pair.socket.expect("the close handshake is under way");
+    pair.advance(Duration::from_secs(6));
+    assert_eq!(last_closed(&pair), error);
+}
+
+#[test]
+fn compressed_messages_flow_both_ways_and_refer_to_earlier_ones() {
+    let mut pair = opened();
+    let (mut sender, mut receiver) = (Sender::new(15), Receiver::default());
+    let mut expected = Vec::new();
+    for round in 0..20 {
+        let message = format!("the price of number {} is {}", round % 3, round * 7);
+        pair.receive(&frame(RSV1 | TEXT, &sender.compress(message.as_bytes())));
+        pair.send(message.as_str());
+        expected.push(message);
+    }
+    assert_eq!(pair.texts(), expected);
+    let frames = raw_frames_of(&pair.written);
+    assert!(frames.iter().all(|(first, _)| *first == FIN | RSV1 | TEXT));
+    let sizes: Vec<_> = frames.iter().map(|(_, payload)| payload.len()).collect();
+    assert!(sizes[19] * 2 < sizes[0], "{sizes:?}");
+    assert_eq!(messages(&mut receiver, &pair.written), expected);
+    assert!(
+        pair.outcomes
+            .iter()
+            .all(|(_, outcome)| *outcome == Outcome::Written)
+    );
+}
+
+#[test]
+fn frames_in_the_segment_of_the_101_may_be_compressed() {
+    let mut pair = Pair::new(with(eager()), Hooks::default());
+    pair.accept();
+    let first = frame(RSV1 | TEXT, &Sender::new(15).compress(b"at once"));
+    pair.upgrade_with(ACCEPTED, &first);
+    assert_eq!(pair.texts(), ["at once"]);
+}
+
+#[test]
+fn small_messages_control_frames_and_the_ready_script_are_not_compressed() {
+    let hooks = Hooks {
+        ready: vec![ReadyStep::Send(
+            Template::parse("secret ".repeat(50).as_str()).unwrap(),
+        )],
+        ..Hooks::default()
+    };
+    let mut pair = Pair::new(with(Deflate::default()), hooks);
+    pair.accept();
+    pair.upgrade_with(ACCEPTED, b"");
+    pair.receive(&frame(PING, &[b'?'; 100]));
+    pair.send("x".repeat(63).as_str());
+    pair.send("x".repeat(64).as_str());
+    let firsts: Vec<_> = raw_frames_of(&pair.written)
+        .iter()
+        .map(|frame| frame.0)
+        .collect();
+    assert_eq!(
+        firsts,
+        [FIN | TEXT, FIN | PONG, FIN | TEXT, FIN | RSV1 | TEXT]
+    );
+}
+
+#[test]
+fn a_kernel_that_takes_any_few_bytes_at_a_time_gets_every_message_once() {
+    let sent: Vec<String> = (0..30)
+        .map(|i| format!("message {i} ").repeat(i % 7 + 1))
+        .collect();
+    for takes in 1..40 {
+        let mut pair = opened();
+        pair.kernel_takes = takes;
+        pair.is_blocked = true;
+        for message in &sent {
+            pair.send(message.as_str());
+        }
+        pair.receive(&frame(PING, b"?"));
+        pair.unblock();
+        assert_eq!(
+            messages(&mut Receiver::default(), &pair.written),
+            sent,
+            "{takes}"
+        );
+        assert_eq!(pair.outcomes.len(), sent.len());
+    }
+}
+
+#[test]
+fn what_is_offered_and_not_taken_is_offered_again_as_it_was() {
+    let mut pair = opened();
+    pair.is_blocked = true;
+    let socket = pair.socket.expect("a socket");
+    let mut expected = Vec::new();
+    for round in 0..10 {
+        let message = format!("message number {round}");
+        pair.send(message.as_str());
+        expected.push(message);
+        for _ in 0..3 {
+            // Dropped: nothing was written.
+            let offered = pair.set.transmit(pair.now, socket).expect("more to write");
+            assert!(offered.len() > 0);
+        }
+        if round % 3 == 0 {
+            // A part of what is offered is taken, at times inside a frame.
+            let transmit = pair.set.transmit(pair.now, socket).expect("more");
+            let taken = transmit.len().min(5 + round);
+            pair.written
+                .extend_from_slice(&transmit.slices()[0][..taken]);
+            transmit.advance(taken);
+            pair.drain();
+        }
+    }
+    pair.unblock();
+    assert_eq!(messages(&mut Receiver::default(), &pair.written), expected);
+}
+
+#[test]
+fn many_messages_of_one_turn_still_leave_in_one_write() {
+    let mut pair = opened();
+    pair.is_blocked = true;
+    for i in 0..50 {
+        pair.send(format!("message {i}").as_str());
+    }
+    let socket = pair.socket.expect("a socket");
+    let offered = pair.set.transmit(pair.now, socket).expect("more");
+    assert_eq!(raw_frames_of(offered.slices()[0].as_ref()).len(), 50);
+}
+
+#[test]
+fn a_new_socket_starts_with_a_fresh_context_and_sends_what_the_lost_one_had_not() {
+    let mut pair = opened();
+    let common = "something that every message repeats, ";
+    pair.send(format!("{common}zero").as_str());
+    pair.is_blocked = true;
+    let socket = pair.socket.expect("a socket");
+    let cut = pair.send(format!("{common}one").as_str());
+    pair.send(format!("{common}two").as_str());
+    pair.set
+        .transmit(pair.now, socket)
+        .expect("more")
+        .advance(9);
+    pair.drain();
+    reset(&mut pair);
+    assert_eq!(pair.outcomes[1], (cut, Outcome::Interrupted));
+    pair.is_blocked = false;
+    reopen(&mut pair);
+    let expected = [format!("{common}two")];
+    assert_eq!(messages(&mut Receiver::default(), &pair.written), expected);
+}
+
+#[test]
+fn an_idempotent_message_that_was_cut_is_compressed_anew() {
+    for taken in 1..20 {
+        let mut pair = opened();
+        pair.send("again and again and again, zero");
+        pair.is_blocked = true;
+        let socket = pair.socket.expect("a socket");
+        pair.send(Message::text("again and again and again, one").idempotent());
+        pair.send(Message::text("again and again and again, two").idempotent());
+        let transmit = pair.set.transmit(pair.now, socket).expect("more");
+        let taken = taken.min(transmit.len() - 1);
+        transmit.advance(taken);
+        pair.drain();
+        reset(&mut pair);
+        pair.is_blocked = false;
+        reopen(&mut pair);
+        let sent = messages(&mut Receiver::default(), &pair.written);
+        let written = pair.outcomes.len();
+        assert_eq!(written, 3);
+        assert_eq!(sent.last().unwrap(), "again and again and again, two");
+        assert!(sent.len() == 1 || sent[0] == "again and again and again, one");
+    }
+}
+
+#[test]
+fn a_message_goes_out_whole_after_a_hundred_kibibytes_of_partial_writes() {
+    let mut pair = opened();
+    // Hardly compressible, and larger than what one write holds.
+    let mut state = 1_u32;
+    let message: String = (0..300_000)
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            char::from(b' ' + u8::try_from(state >> 24).unwrap() % 94)
+        })
+        .collect();
+    pair.kernel_takes = 10_007;
+    pair.send(message.as_str());
+    pair.send("next");
+    let got = messages(&mut Receiver::default(), &pair.written);
+    assert_eq!(got, [message, "next".to_owned()]);
+}
+
+#[test]
+fn the_servers_restrictions_are_kept() {
+    let answer = "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover; \
+                  client_max_window_bits=9; server_no_context_takeover\r\n";
+    let mut pair = opened_with(with(eager()), answer);
+    let mut receiver = Receiver::forgetful();
+    let sent: Vec<String> = (0..5)
+        .map(|i| format!("number {i}, ").repeat(1_000))
+        .collect();
+    for message in &sent {
+        pair.send(message.as_str());
+    }
+    assert_eq!(messages(&mut receiver, &pair.written), sent);
+    assert!(receiver.farthest <= 512);
+    // A server that forgets may not refer to earlier messages.
+    let mut sender = Sender::new(15);
+    for _ in 0..2 {
+        let payload = sender.compress(b"hello hello hello hello");
+        pair.receive(&frame(RSV1 | TEXT, &payload));
+    }
+    assert_eq!(pair.texts().len(), 1);
+    assert_eq!(pair.state(), State::Closing);
+}
+
+#[test]
+fn a_window_of_256_bytes_is_accepted_and_nothing_compressed_with_it() {
+    let answer = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits=8; \
+                  server_max_window_bits=8\r\n";
+    let mut pair = opened_with(with(eager()), answer);
+    let message = "x".repeat(500);
+    pair.send(message.as_str());
+    assert_eq!(
+        raw_frames_of(&pair.written),
+        [(FIN | TEXT, message.into_bytes())]
+    );
+    pair.receive(&frame(RSV1 | TEXT, &Sender::new(8).compress(b"hello")));
+    assert_eq!(pair.texts(), ["hello"]);
+}
+
+#[test]
+fn a_bad_answer_fails_the_handshake_before_any_frame() {
+    let mut pair = Pair::new(with(eager()), Hooks::default());
+    pair.accept();
+    let answer = "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=16\r\n";
+    pair.upgrade_with(answer, &text("never seen"));
+    let expected = UpgradeError::ExtensionParameter {
+        parameter: "server_max_window_bits".into(),
+        problem: ParameterProblem::NotWindowBits,
+    };
+    assert_eq!(last_closed(&pair), CloseReason::Upgrade(expected));
+    assert!(pair.batches.is_empty() && pair.written.is_empty());
+    assert_eq!(pair.state(), State::Backoff);
+}
+
+#[test]
+fn corrupt_data_close_with_1007_and_a_bomb_with_1009_after_what_was_good() {
+    let bomb = Sender::new(15).compress(&vec![0; 100_000]);
+    for (payload, code) in [(vec![7], 1007_u16), (bomb, 1009)] {
+        let limits = Limits {
+            message_bytes_max: 10_000,
+            ..Limits::default()
+        };
+        let settings = Settings {
+            limits,
+            ..with(eager())
+        };
+        let mut pair = opened_with(settings, ACCEPTED);
+        let good = frame(RSV1 | TEXT, &Sender::new(15).compress(b"good"));
+        let stream = [good, frame(RSV1 | BINARY, &payload), text("after")].concat();
+        pair.receive(&stream);
+        assert_eq!(pair.texts(), ["good"]);
+        pair.ask();
+        pair.advance(Duration::from_millis(1_100));
+        let frames = raw_frames_of(&pair.written);
+        assert_eq!(frames, [(FIN | CLOSE, code.to_be_bytes().to_vec())]);
+    }
+}
+
+#[test]
+fn the_state_of_both_directions_is_charged_while_it_exists() {
+    let compressor = Deflator::bytes(WindowBits::MAX) as u64;
+    let hello = frame(RSV1 | TEXT, &Sender::new(15).compress(b"hello"));
+    let mut pair = opened();
+    assert_eq!(pair.set.charged_bytes(), 0);
+    pair.receive(&hello);
+    assert_eq!(pair.set.charged_bytes(), INFLATOR_BYTES as u64);
+    pair.send("hello");
+    assert_eq!(pair.set.charged_bytes(), INFLATOR_BYTES as u64 + compressor);
+    reset(&mut pair);
+    assert_eq!(pair.set.charged_bytes(), 0);
+
+    let frugal = Deflate {
+        free_when_idle: true,
+        server_no_context_takeover: true,
+        ..eager()
+    };
+    let answer = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n";
+    let mut pair = opened_with(with(frugal), answer);
+    pair.receive(&hello);
+    assert_eq!(pair.texts(), ["hello"]);
+    pair.is_blocked = true;
+    pair.send("hello");
+    assert!(pair.set.charged_bytes() > compressor);
+    pair.unblock();
+    assert_eq!(pair.set.charged_bytes(), 0);
+}
+
+#[test]
+fn a_compressor_is_given_up_when_all_connections_together_hold_too_much_for_long() {
+    let mut pair = opened();
+    pair.admission = Admission::new(AdmissionLimits {
+        bytes_max: NonZeroU64::new(300 * 1024).unwrap(),
+        ..AdmissionLimits::default()
+    });
+    let sent = ["first", "second", "second again"];
+    for message in sent {
+        pair.send(message);
+    }
+    assert!(pair.set.charged_bytes() > 300 * 1024);
+    // Until the next time that the connection has something to do anyway.
+    pair.advance(Duration::from_secs(21));
+    assert_eq!(pair.set.charged_bytes(), 0);
+    pair.send("fourth");
+    let sent = [&sent[..], &["fourth"]].concat();
+    assert_eq!(messages(&mut Receiver::default(), &pair.written), sent);
+}
