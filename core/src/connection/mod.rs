@@ -1,7 +1,8 @@
 //! One connection: everything that happens to it, from the first dial to the last report.
 //!
 //! The parts: [`state`] (which moves there are), [`attempt`] (from a slot to an established WebSocket),
-//! [`session`] (one WebSocket), [`receive`] and [`transmit`] (its two directions), [`ending`] (how
+//! [`session`] (one WebSocket), [`receive`] and [`transmit`] (its two directions), [`tls`] (between these and
+//! the socket), [`ending`] (how
 //! sessions and connections end) and [`deadlines`] (what is due when).
 
 mod attempt;
@@ -10,6 +11,7 @@ mod ending;
 mod receive;
 mod session;
 mod state;
+mod tls;
 mod transmit;
 
 use std::collections::VecDeque;
@@ -38,6 +40,7 @@ use ending::Ending;
 use receive::Invalid;
 use session::Session;
 use state::{Intent, Lifecycle, Moved};
+use tls::Tls;
 pub(crate) use transmit::Unit;
 
 /// What a step may use beside the connection itself.
@@ -89,6 +92,8 @@ pub(crate) struct Connection {
     history: Option<Box<History>>,
     attempt: Option<Box<Attempt>>,
     session: Option<Session>,
+    /// Of the socket that there is; goes with it.
+    tls: Option<Box<Tls>>,
     ending: Option<Box<Ending>>,
     outbound: Outbound,
     inbound: Inbound,
@@ -163,6 +168,7 @@ impl Connection {
             history: None,
             attempt: None,
             session: None,
+            tls: None,
             ending: None,
             outbound: Outbound::default(),
             inbound: Inbound::default(),
@@ -298,8 +304,13 @@ fn retry_delay(policy: &RetryPolicy, attempt: u32) -> Duration {
 impl Connection {
     /// Tells the driver what this step has made necessary. Called once after each step.
     pub(crate) fn settle(&mut self, step: &mut Step<'_>) {
+        self.settle_close_notify();
         self.settle_close(step);
         self.settle_delivery(step);
+        while self.receive_held(step) {
+            self.settle_close(step);
+            self.settle_delivery(step);
+        }
         self.settle_reading(step);
         self.settle_transmit(step);
         if step.freed_items > 0 {
@@ -389,6 +400,7 @@ impl Connection {
             && matches!(
                 self.life.state(),
                 State::Connecting
+                    | State::TlsHandshaking
                     | State::Upgrading
                     | State::Readying
                     | State::Open
@@ -410,6 +422,7 @@ impl Connection {
         self.inbound.charged()
             + self.outbound.charged()
             + self.session.as_ref().map_or(0, Session::charged)
+            + self.tls.as_ref().map_or(0, |tls| tls.charged())
     }
 
     /// Whether a message is half received.
@@ -421,7 +434,7 @@ impl Connection {
 
     pub(crate) fn counters(&self) -> Counters {
         let tally = &self.tally;
-        let cut = u64::from(self.session.as_ref().is_some_and(Session::has_cut_message));
+        let cut = self.messages_begun() as u64;
         Counters {
             accepted: self.outbound.accepted(),
             waiting: self.outbound.len() as u64 - cut,
