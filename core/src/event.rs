@@ -141,6 +141,8 @@ pub enum State {
     Resolving,
     /// The transport is being connected.
     Connecting,
+    /// The TLS handshake is under way (`wss` only).
+    TlsHandshaking,
     /// The opening handshake is under way.
     Upgrading,
     /// The ready script is running.
@@ -167,6 +169,7 @@ impl State {
             Self::WaitingForSlot => "waiting_for_slot",
             Self::Resolving => "resolving",
             Self::Connecting => "connecting",
+            Self::TlsHandshaking => "tls_handshaking",
             Self::Upgrading => "upgrading",
             Self::Readying => "readying",
             Self::Open => "open",
@@ -211,7 +214,8 @@ pub struct Counters {
     pub accepted: u64,
     /// Accepted, and not a byte of them on the current socket.
     pub waiting: u64,
-    /// Accepted, and some bytes but not all on the current socket (0 or 1).
+    /// Accepted, and some bytes but not all on the current socket: 0 or 1, or with TLS all those that are in a
+    /// record that is cut.
     pub in_flight_out: u64,
     /// Written whole.
     pub written: u64,

@@ -50,6 +50,7 @@ pub mod classify;
 pub mod hooks;
 pub mod settings;
 pub mod target;
+pub mod tls;
 pub mod websocket;
 
 mod batch;
@@ -84,7 +85,8 @@ pub use reason::{CloseReason, TimerKind, TransportError, TransportErrorKind};
 pub use seed::{Jitter, Secrets, Seed};
 pub use set::{ConnectionSet, Transmit};
 pub use settings::{Config, ConfigError, Settings};
-pub use target::{AttemptRequest, Endpoint, Target, TargetError};
+pub use target::{AttemptRequest, Endpoint, Scheme, Target, TargetError};
 pub use time::Instant;
 pub use timers::TimerHeap;
+pub use tls::{TlsConfig, TlsError, TlsErrorKind};
 pub use websocket::{CloseCode, CloseFrame, ProtocolError, UpgradeError};

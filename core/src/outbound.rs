@@ -135,9 +135,9 @@ impl Outbound {
         self.queue.get(index)
     }
 
-    /// Takes the first message out: its fate is sealed.
-    pub(crate) fn pop(&mut self) -> Option<Queued> {
-        let queued = self.queue.pop_front()?;
+    /// Takes a message out: its fate is sealed.
+    pub(crate) fn remove(&mut self, index: usize) -> Option<Queued> {
+        let queued = self.queue.remove(index)?;
         self.bytes -= queued.message.len();
         if self.queue.is_empty() && self.queue.capacity() * size_of::<Queued>() > KEPT_BYTES {
             self.queue = VecDeque::new();
@@ -190,7 +190,7 @@ mod tests {
         let message = Message::text("kept");
         let refused = outbound.accept(&BOUNDS, Instant::ORIGIN, message.clone(), Report::Quiet);
         assert_eq!(refused.unwrap_err().message, message);
-        outbound.pop();
+        outbound.remove(0);
         assert_eq!(accept(&mut outbound, 6), Err(SendErrorCause::Full));
         assert_eq!(accept(&mut outbound, 5), Ok(MessageId(3)));
     }
@@ -215,7 +215,7 @@ mod tests {
                 .accept(&bounds, Instant::ORIGIN, message, Report::Quiet)
                 .unwrap();
         }
-        while outbound.pop().is_some() {}
+        while outbound.remove(0).is_some() {}
         assert_eq!(outbound.queue.capacity(), 0);
         assert_eq!(outbound.charged(), 0);
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use crate::tls::TlsError;
 use crate::websocket::{CloseFrame, ProtocolError, UpgradeError};
 
 /// Why an attempt or a session ended.
@@ -27,6 +28,9 @@ pub enum CloseReason {
     /// The transport failed or ended without a close frame (1006).
     #[error("{0}")]
     Transport(#[from] TransportError),
+    /// TLS failed, or the server did not prove who it is.
+    #[error("{0}")]
+    Tls(#[from] TlsError),
     /// The host name could not be resolved, or resolved to nothing usable.
     #[error("cannot resolve the host: {0}")]
     Resolve(Box<str>),
@@ -117,6 +121,13 @@ impl fmt::Display for TransportErrorKind {
 }
 
 impl TransportError {
+    pub(crate) fn with_detail(kind: TransportErrorKind, detail: &str) -> Self {
+        Self {
+            kind,
+            detail: detail.into(),
+        }
+    }
+
     /// An error of this kind with no further detail.
     pub fn new(kind: TransportErrorKind) -> Self {
         Self {
@@ -192,6 +203,8 @@ pub enum TimerKind {
     Resolve,
     /// The transport was not connected in time.
     Connect,
+    /// The TLS handshake was not finished in time.
+    Tls,
     /// The server did not answer the upgrade request in time.
     Upgrade,
     /// The attempt as a whole took too long.
@@ -225,6 +238,7 @@ impl fmt::Display for TimerKind {
             Self::Provider => "the request provider did not answer in time",
             Self::Resolve => "the resolver did not answer in time",
             Self::Connect => "the transport was not connected in time",
+            Self::Tls => "the TLS handshake was not finished in time",
             Self::Upgrade => "the server did not answer the upgrade request in time",
             Self::Attempt => "the attempt took too long",
             Self::Ready => "the ready script was not finished in time",

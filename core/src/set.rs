@@ -188,7 +188,7 @@ impl ConnectionSet {
                     connection.transport_failed(step, error);
                 });
             }
-            Input::Eof { socket } => self.socket_step(now, socket, Connection::ended_by_peer),
+            Input::Eof { socket } => self.socket_step(now, socket, Connection::socket_ended),
             Input::Ask { connection } => {
                 self.step(now, connection, |connection, _| connection.ask());
             }
@@ -208,7 +208,7 @@ impl ConnectionSet {
     pub fn handle_input(&mut self, now: Instant, socket: SocketId, bytes: &mut [u8]) -> usize {
         let mut taken = bytes.len();
         self.socket_step(now, socket, |connection, step| {
-            taken = connection.receive(step, bytes);
+            taken = connection.receive_from_socket(step, bytes);
         });
         taken
     }
@@ -225,8 +225,11 @@ impl ConnectionSet {
         {
             return None;
         }
-        connection.offer(&mut self.secrets, &mut self.scratch, &mut self.plan);
-        if self.plan.is_empty() {
+        let charged_before = connection.charged() as u64;
+        connection.offer_to_socket(&mut self.secrets, &mut self.scratch, &mut self.plan);
+        let charged_after = connection.charged() as u64;
+        self.budget.charged = self.budget.charged - charged_before + charged_after;
+        if self.scratch.is_empty() {
             connection.has_nothing_to_offer();
             return None;
         }
@@ -545,7 +548,7 @@ impl Transmit<'_> {
         let scratch = std::mem::take(&mut set.scratch);
         let plan = std::mem::take(&mut set.plan);
         set.step(now, socket.connection, |connection, step| {
-            connection.wrote(step, &scratch, &plan, written);
+            connection.socket_wrote(step, &scratch, &plan, written);
         });
         set.scratch = scratch;
         set.plan = plan;

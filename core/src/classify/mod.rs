@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::reason::{CloseReason, TransportErrorKind};
 use crate::settings::ClassificationSettings;
+use crate::tls::TlsErrorKind;
 use crate::websocket::{CloseCode, Refusal, UpgradeError};
 
 pub use strikes::{STRIKE_WINDOW, STRIKES_MAX, StrikeVerdict, Strikes};
@@ -107,6 +108,7 @@ impl Hint {
             | CloseReason::Protocol(_)
             | CloseReason::InvalidMessages(_)
             | CloseReason::Transport(_)
+            | CloseReason::Tls(_)
             | CloseReason::Resolve(_)
             | CloseReason::Ready(_)
             | CloseReason::Provider(_)
@@ -144,6 +146,16 @@ pub enum Cause {
     InvalidMessages,
     /// The transport failed or ended.
     Transport(TransportErrorKind),
+    /// The server's certificate does not prove that it is the host of the URL.
+    ServerCertificate,
+    /// The server wants a client certificate, or another one.
+    ClientCertificate,
+    /// The server refused TLS with an alert that is about no certificate.
+    TlsAlert,
+    /// What the server sent is not TLS, or breaks its rules.
+    TlsProtocol,
+    /// The request provider asked for `wss` where no TLS is configured.
+    TlsNotConfigured,
     /// The host was not resolved.
     Resolve,
     /// The server's answer to the ready script was a refusal.
@@ -164,6 +176,7 @@ impl Cause {
             CloseReason::Protocol(_) => Self::Protocol,
             CloseReason::InvalidMessages(_) => Self::InvalidMessages,
             CloseReason::Transport(error) => Self::Transport(error.kind),
+            CloseReason::Tls(error) => Self::of_tls(error.kind),
             CloseReason::Resolve(_) => Self::Resolve,
             CloseReason::Upgrade(error) => Self::of_upgrade(error),
             CloseReason::SubprotocolMissing => Self::SubprotocolMissing,
@@ -171,6 +184,16 @@ impl Cause {
             CloseReason::Provider(_) => Self::Provider,
             CloseReason::Timeout(_) => Self::Timeout,
         })
+    }
+
+    fn of_tls(kind: TlsErrorKind) -> Self {
+        match kind {
+            TlsErrorKind::Certificate(_) => Self::ServerCertificate,
+            TlsErrorKind::ClientCertificate => Self::ClientCertificate,
+            TlsErrorKind::Alert => Self::TlsAlert,
+            TlsErrorKind::Protocol => Self::TlsProtocol,
+            TlsErrorKind::NotConfigured => Self::TlsNotConfigured,
+        }
     }
 
     fn of_upgrade(error: &UpgradeError) -> Self {
@@ -206,6 +229,11 @@ impl fmt::Display for Cause {
             Self::Protocol => f.write_str("protocol violation by the server"),
             Self::InvalidMessages => f.write_str("too many invalid messages"),
             Self::Transport(kind) => kind.fmt(f),
+            Self::ServerCertificate => f.write_str("server certificate not trusted"),
+            Self::ClientCertificate => f.write_str("client certificate asked for or refused"),
+            Self::TlsAlert => f.write_str("TLS refused with another alert"),
+            Self::TlsProtocol => f.write_str("no TLS, or broken TLS"),
+            Self::TlsNotConfigured => f.write_str("wss without a TLS configuration"),
             Self::Resolve => f.write_str("host not resolved"),
             Self::Ready => f.write_str("ready script refused"),
             Self::Provider => f.write_str("request provider failed"),

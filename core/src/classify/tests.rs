@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::reason::{TimerKind, TransportError};
+use crate::tls::{CertificateProblem, TlsError};
 use crate::websocket::{CloseFrame, ProtocolError};
 
 fn classified(reason: &CloseReason) -> Classified {
@@ -26,6 +27,10 @@ fn refused(status: u16, retry_after: Option<u64>) -> CloseReason {
 
 fn failed(kind: TransportErrorKind) -> CloseReason {
     TransportError::new(kind).into()
+}
+
+fn failed_tls(kind: TlsErrorKind) -> CloseReason {
+    TlsError::new(kind, "").into()
 }
 
 #[test]
@@ -107,6 +112,15 @@ fn other_ends_have_their_classes() {
         ),
         (Class::Retry, UpgradeError::Eof { bytes: 12 }.into()),
         (Class::Strike, UpgradeError::BadAccept.into()),
+        (
+            Class::GiveUp,
+            failed_tls(TlsErrorKind::Certificate(CertificateProblem::Expired)),
+        ),
+        (Class::Reauth, failed_tls(TlsErrorKind::ClientCertificate)),
+        (Class::Strike, failed_tls(TlsErrorKind::Alert)),
+        (Class::Strike, failed_tls(TlsErrorKind::Protocol)),
+        (Class::GiveUp, failed_tls(TlsErrorKind::NotConfigured)),
+        (Class::Retry, CloseReason::Timeout(TimerKind::Tls)),
         (Class::GiveUp, CloseReason::SubprotocolMissing),
         (Class::Strike, UpgradeError::NotHttp.into()),
         (
@@ -247,6 +261,7 @@ fn the_table_prints_a_line_a_row() {
         "reauth    close 1008",
         "strike    wrong or malformed upgrade response",
         "strike    HTTP, any other",
+        "give_up   server certificate not trusted",
         "give_up   required subprotocol refused",
     ] {
         assert!(lines.contains(&line.to_owned()), "{line}: {lines:#?}");
@@ -273,6 +288,11 @@ fn every_row_decides_something() {
         Cause::SubprotocolMissing,
         Cause::Protocol,
         Cause::InvalidMessages,
+        Cause::ServerCertificate,
+        Cause::ClientCertificate,
+        Cause::TlsAlert,
+        Cause::TlsProtocol,
+        Cause::TlsNotConfigured,
         Cause::Resolve,
         Cause::Ready,
         Cause::Provider,

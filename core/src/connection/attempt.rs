@@ -9,13 +9,17 @@ use crate::event::{EventKind, State};
 use crate::io::{AdmissionRequest, Output, Peer};
 use crate::reason::{CloseReason, TimerKind, TransportError};
 use crate::settings::Deflate;
-use crate::target::{self, AttemptRequest, Dialler, Endpoint, Host, SubprotocolRequirement};
+use crate::target::{
+    self, AttemptRequest, Dialler, Endpoint, Host, Scheme, SubprotocolRequirement,
+};
 use crate::time::Instant;
+use crate::tls::{TlsError, TlsErrorKind};
 use crate::websocket::{
     Accepted, Progress, ResponseReader, UpgradeLimits, UpgradeRequest, write_request,
 };
 
 use super::session::{Script, Session};
+use super::tls::Tls;
 use super::{Connection, Step};
 
 /// More answers than this from a resolver are ignored.
@@ -45,6 +49,7 @@ enum Stage {
     /// The address is known and its turn has not come.
     Queueing,
     Dialling,
+    Handshaking,
     Upgrading,
 }
 
@@ -54,7 +59,10 @@ impl Attempt {
     }
 
     pub(crate) fn has_socket(&self) -> bool {
-        matches!(self.stage, Stage::Dialling | Stage::Upgrading)
+        matches!(
+            self.stage,
+            Stage::Dialling | Stage::Handshaking | Stage::Upgrading
+        )
     }
 
     pub(crate) fn take_reader(&mut self) -> Option<ResponseReader> {
@@ -161,6 +169,10 @@ impl Connection {
             Err(reason) => return self.attempt_failed(step, CloseReason::Provider(reason)),
         };
         let dialled = self.target.attempt(usize::from(self.endpoint), request);
+        if dialled.endpoint().scheme() == Scheme::Wss && self.target.tls_config().is_none() {
+            let error = TlsError::new(TlsErrorKind::NotConfigured, dialled.endpoint());
+            return self.attempt_failed(step, CloseReason::Tls(error));
+        }
         let timeouts = self.settings().timeouts;
         if let Some(attempt) = &mut self.attempt {
             attempt.dialled = dialled;
@@ -272,11 +284,37 @@ impl Connection {
         });
     }
 
-    /// The transport is there: the upgrade request goes out (RFC 6455 §4.1).
+    /// The transport is there: the TLS handshake begins, or the opening handshake.
     pub(crate) fn connected(&mut self, step: &mut Step<'_>) {
         if self.life.state() != State::Connecting {
             return self.count_stale_input();
         }
+        let endpoint = self.attempt.as_ref().map(|attempt| attempt.endpoint());
+        let Some(endpoint) = endpoint.filter(|endpoint| endpoint.scheme() == Scheme::Wss) else {
+            return self.start_upgrade(step);
+        };
+        let config = self.target.tls_config();
+        let records = config
+            .expect("an attempt over TLS begins only with a configuration")
+            .connect(endpoint.host());
+        match records {
+            Ok(records) => {
+                self.tls = Some(Box::new(Tls::new(records)));
+                let moved = self.life.move_to_tls_handshaking();
+                self.moved(step, moved);
+                let limit = self.settings().timeouts.tls;
+                if let Some(attempt) = &mut self.attempt {
+                    attempt.stage = Stage::Handshaking;
+                    attempt.stage_deadline = (step.now + limit, TimerKind::Tls);
+                }
+            }
+            Err(error) => self.attempt_failed(step, CloseReason::Tls(error)),
+        }
+    }
+
+    /// The way to the server is there, and with TLS the server is verified: the upgrade request goes out
+    /// (RFC 6455 §4.1).
+    pub(super) fn start_upgrade(&mut self, step: &mut Step<'_>) {
         let moved = self.life.move_to_upgrading();
         self.moved(step, moved);
         let limit = self.settings().timeouts.upgrade;

@@ -42,6 +42,7 @@ impl Connection {
             TimerKind::Provider
             | TimerKind::Resolve
             | TimerKind::Connect
+            | TimerKind::Tls
             | TimerKind::Upgrade
             | TimerKind::Attempt => self.attempt_timed_out(step, kind),
             TimerKind::Keepalive => self.ping(step),
@@ -76,7 +77,7 @@ impl Connection {
     fn stage_deadline(&self) -> Option<(Instant, TimerKind)> {
         match self.life.state() {
             State::Backoff => Some((self.redial_at, TimerKind::Backoff)),
-            State::Resolving | State::Connecting | State::Upgrading => {
+            State::Resolving | State::Connecting | State::TlsHandshaking | State::Upgrading => {
                 self.attempt.as_ref().map(|attempt| attempt.next_deadline())
             }
             State::Readying => {

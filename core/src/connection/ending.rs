@@ -9,7 +9,7 @@ use crate::event::{EventKind, GaveUpCause, Outcome, Reading, State};
 use crate::io::{AdmissionRequest, Output};
 use crate::letter::{DeadLetter, Direction, Stage};
 use crate::message::Resend;
-use crate::reason::{CloseReason, TimerKind, TransportError, TransportErrorKind};
+use crate::reason::{CloseReason, TimerKind, TransportError};
 use crate::settings::{FirstDial, Reconnect};
 use crate::time::Instant;
 use crate::websocket::{CloseCode, CloseFrame, ResponseReader, UpgradeError};
@@ -70,6 +70,14 @@ impl Close {
         self.stage == CloseStage::Sent
     }
 
+    pub(super) fn has_peer_closed(&self) -> bool {
+        self.has_peer_closed
+    }
+
+    pub(super) fn reason(&self) -> &CloseReason {
+        &self.reason
+    }
+
     pub(super) fn sent(&mut self) {
         self.stage = CloseStage::Sent;
     }
@@ -90,6 +98,7 @@ impl Close {
                 CloseReason::Local
                 | CloseReason::Peer(_)
                 | CloseReason::Transport(_)
+                | CloseReason::Tls(_)
                 | CloseReason::Resolve(_)
                 | CloseReason::Upgrade(_)
                 | CloseReason::SubprotocolMissing
@@ -207,7 +216,9 @@ impl Connection {
         match close.stage {
             CloseStage::Answering if is_answered => self.make_close_due(step),
             CloseStage::Flushing if is_sent_out => self.make_close_due(step),
-            CloseStage::Sent if session.has_ended && session.cut.is_none() => {
+            CloseStage::Sent
+                if session.has_ended && session.cut.is_none() && !self.has_unsent_records() =>
+            {
                 let reason = close.reason.clone();
                 self.end_session(step, reason, Socket::Held);
             }
@@ -218,8 +229,8 @@ impl Connection {
     /// The peer's half of the stream is over.
     pub(crate) fn ended_by_peer(&mut self, step: &mut Step<'_>) {
         match self.life.state() {
-            State::Connecting => {
-                let error = TransportError::new(TransportErrorKind::Eof);
+            State::Connecting | State::TlsHandshaking => {
+                let error = self.end_of_stream();
                 self.attempt_failed(step, CloseReason::Transport(error));
             }
             State::Upgrading => {
@@ -228,6 +239,7 @@ impl Connection {
                 self.attempt_failed(step, CloseReason::Upgrade(error));
             }
             State::Readying | State::Open | State::Closing => {
+                let error = self.end_of_stream();
                 let Some(session) = &mut self.session else {
                     return;
                 };
@@ -235,7 +247,6 @@ impl Connection {
                 // Our own close frame, and the answers before it, may still reach a peer that closed its half
                 // only; without a close frame from either side there is nothing to wait for.
                 if session.close.is_none() {
-                    let error = TransportError::new(TransportErrorKind::Eof);
                     self.end_session(step, CloseReason::Transport(error), Socket::Held);
                 }
             }
@@ -253,7 +264,7 @@ impl Connection {
     pub(crate) fn transport_failed(&mut self, step: &mut Step<'_>, error: TransportError) {
         match self.life.state() {
             State::Connecting => self.dial_failed(step, error),
-            State::Upgrading => {
+            State::TlsHandshaking | State::Upgrading => {
                 self.attempt_failed_without_socket(step, CloseReason::Transport(error));
             }
             State::Readying | State::Open | State::Closing => {
@@ -279,21 +290,17 @@ impl Connection {
     }
 
     pub(super) fn end_session(&mut self, step: &mut Step<'_>, reason: CloseReason, socket: Socket) {
+        let begun = self.messages_begun();
         let Some(session) = self.session.take() else {
             return;
         };
+        self.tls = None;
         if socket == Socket::Held {
             step.out.push_back(Output::Abort {
                 socket: self.socket(),
             });
         }
-        if session.has_cut_message() {
-            let resend = self.outbound.get(0).map(|queued| queued.message.resend());
-            if resend == Some(Resend::Never) {
-                self.tally.interrupted += 1;
-                self.message_left(step, Outcome::Interrupted);
-            }
-        }
+        self.interrupt(step, begun);
         self.inbound.complete_growing();
         let uptime = session.uptime(step.now);
         let nanos = u64::try_from(uptime.as_nanos()).unwrap_or(u64::MAX);
@@ -322,6 +329,28 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// The socket is gone, and with it the rest of the first `begun` messages. Those that may be sent twice
+    /// stay where they are.
+    fn interrupt(&mut self, step: &mut Step<'_>, begun: usize) {
+        let mut index = 0;
+        for _ in 0..begun {
+            let resend = self
+                .outbound
+                .get(index)
+                .map(|queued| queued.message.resend());
+            match resend {
+                Some(Resend::Never) => {
+                    self.tally.interrupted += 1;
+                    self.message_left_from(step, index, Outcome::Interrupted);
+                }
+                Some(Resend::IfInterrupted) => index += 1,
+                None => return,
+            }
+        }
+    }
+}
+
 // The end of an attempt.
 impl Connection {
     pub(super) fn attempt_failed(&mut self, step: &mut Step<'_>, reason: CloseReason) {
@@ -340,9 +369,13 @@ impl Connection {
     ) {
         let was_accepted = self.life.state() == State::Upgrading;
         self.attempt = None;
+        self.tls = None;
         self.is_transmit_announced = false;
         self.release_slot(step);
-        let is_refusal = matches!(reason, CloseReason::Upgrade(UpgradeError::Status(_)));
+        let is_refusal = matches!(
+            reason,
+            CloseReason::Upgrade(UpgradeError::Status(_)) | CloseReason::Tls(_)
+        );
         let ended = if was_accepted && !is_refusal {
             Ended::ShortSession
         } else {
@@ -496,7 +529,7 @@ impl Connection {
                 self.release_slot(step);
                 self.rest(step);
             }
-            State::Resolving | State::Connecting | State::Upgrading => {
+            State::Resolving | State::Connecting | State::TlsHandshaking | State::Upgrading => {
                 self.attempt_failed(step, CloseReason::Local);
             }
             State::Idle | State::Backoff | State::Paused => self.rest(step),

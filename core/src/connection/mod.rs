@@ -2,7 +2,7 @@
 //!
 //! The parts: [`state`] (which moves there are), [`attempt`] (from a slot to an established WebSocket),
 //! [`session`] (one WebSocket), [`receive`] and [`transmit`] (its two directions), [`compression`] (what is
-//! done to messages before they are transmitted), [`ending`] (how
+//! done to messages before they are transmitted), [`tls`] (between these and the socket), [`ending`] (how
 //! sessions and connections end) and [`deadlines`] (what is due when).
 
 mod attempt;
@@ -12,6 +12,7 @@ mod ending;
 mod receive;
 mod session;
 mod state;
+mod tls;
 mod transmit;
 
 use std::collections::VecDeque;
@@ -40,6 +41,7 @@ use ending::{Ending, Inbox};
 use receive::Invalid;
 use session::Session;
 use state::{Intent, Lifecycle, Moved};
+use tls::Tls;
 pub(crate) use transmit::Unit;
 
 /// What a step may use beside the connection itself.
@@ -91,6 +93,8 @@ pub(crate) struct Connection {
     history: Option<Box<History>>,
     attempt: Option<Box<Attempt>>,
     session: Option<Session>,
+    /// Of the socket that there is; goes with it.
+    tls: Option<Box<Tls>>,
     ending: Option<Box<Ending>>,
     outbound: Outbound,
     inbound: Inbound,
@@ -165,6 +169,7 @@ impl Connection {
             history: None,
             attempt: None,
             session: None,
+            tls: None,
             ending: None,
             outbound: Outbound::default(),
             inbound: Inbound::default(),
@@ -315,8 +320,13 @@ impl Connection {
         {
             self.tally.dropped += self.inbound.clear(self.consumer);
         }
+        self.settle_close_notify();
         self.settle_close(step);
         self.settle_delivery(step);
+        while self.receive_held(step) {
+            self.settle_close(step);
+            self.settle_delivery(step);
+        }
         self.settle_reading(step);
         self.settle_transmit(step);
         if step.freed_items > 0 {
@@ -406,6 +416,7 @@ impl Connection {
             && matches!(
                 self.life.state(),
                 State::Connecting
+                    | State::TlsHandshaking
                     | State::Upgrading
                     | State::Readying
                     | State::Open
@@ -427,6 +438,7 @@ impl Connection {
         self.inbound.charged()
             + self.outbound.charged()
             + self.session.as_ref().map_or(0, Session::charged)
+            + self.tls.as_ref().map_or(0, |tls| tls.charged())
     }
 
     /// Frees what can be freed without harm: all connections together have held more than they may for a while.
@@ -447,7 +459,7 @@ impl Connection {
 
     pub(crate) fn counters(&self) -> Counters {
         let tally = &self.tally;
-        let cut = u64::from(self.session.as_ref().is_some_and(Session::has_cut_message));
+        let cut = self.messages_begun() as u64;
         Counters {
             accepted: self.outbound.accepted(),
             waiting: self.outbound.len() as u64 - cut,

@@ -369,6 +369,7 @@ pub(super) fn close_code_of(reason: &CloseReason) -> CloseCode {
         CloseReason::Local
         | CloseReason::Peer(_)
         | CloseReason::Transport(_)
+        | CloseReason::Tls(_)
         | CloseReason::Resolve(_)
         | CloseReason::Upgrade(_)
         | CloseReason::SubprotocolMissing

@@ -14,7 +14,7 @@ use super::ending::Close;
 
 /// How many pings may wait for their pongs before only the latest is answered (RFC 6455 §5.5.3 allows
 /// one; servers that test it expect each).
-const PONGS_MAX: usize = 16;
+pub(super) const PONGS_MAX: usize = 16;
 
 /// How much of the outbound queue one write may hold.
 pub(super) const QUANTUM_MAX: u32 = 64 * 1024;

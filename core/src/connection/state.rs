@@ -56,9 +56,17 @@ impl Lifecycle {
         self.step(&[State::Resolving], State::Connecting)
     }
 
+    pub(crate) fn move_to_tls_handshaking(&mut self) -> Moved {
+        self.expect_intent(Intent::Run);
+        self.step(&[State::Connecting], State::TlsHandshaking)
+    }
+
     pub(crate) fn move_to_upgrading(&mut self) -> Moved {
         self.expect_intent(Intent::Run);
-        self.step(&[State::Connecting], State::Upgrading)
+        self.step(
+            &[State::Connecting, State::TlsHandshaking],
+            State::Upgrading,
+        )
     }
 
     pub(crate) fn move_to_readying(&mut self) -> Moved {
@@ -81,6 +89,7 @@ impl Lifecycle {
             &[
                 State::Resolving,
                 State::Connecting,
+                State::TlsHandshaking,
                 State::Upgrading,
                 State::Readying,
                 State::Open,
@@ -108,6 +117,7 @@ impl Lifecycle {
             &[
                 State::Resolving,
                 State::Connecting,
+                State::TlsHandshaking,
                 State::Upgrading,
                 State::Readying,
                 State::Open,
@@ -154,11 +164,12 @@ impl Lifecycle {
 }
 
 /// Every state that is not final and not already at rest.
-const ALIVE: [State; 9] = [
+const ALIVE: [State; 10] = [
     State::Idle,
     State::WaitingForSlot,
     State::Resolving,
     State::Connecting,
+    State::TlsHandshaking,
     State::Upgrading,
     State::Readying,
     State::Open,
@@ -176,6 +187,7 @@ mod tests {
         life.move_to_waiting_for_slot();
         life.move_to_resolving();
         life.move_to_connecting();
+        life.move_to_tls_handshaking();
         life.move_to_upgrading();
         life.move_to_readying();
         life.move_to_open();

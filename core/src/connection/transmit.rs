@@ -8,8 +8,8 @@ use crate::time::Instant;
 use crate::websocket::{Opcode, close_payload, encode_frame, frame_len, mask_append};
 
 use super::compression::Payload;
-use super::session::{Cut, QUANTUM_MAX, QUANTUM_MIN};
-use super::{Connection, Step};
+use super::session::{Cut, PONGS_MAX, QUANTUM_MAX, QUANTUM_MIN};
+use super::{Connection, Step, tls};
 
 /// A piece of what is offered to the kernel: what it is, and where it ends in the scratch buffer.
 #[derive(Debug)]
@@ -24,7 +24,9 @@ enum What {
     /// The rest of a control frame, or of a ready script's message.
     CutBytes,
     Pong,
-    Ping,
+    Ping {
+        nonce: u64,
+    },
     Script,
     /// Part of a message's frame, or all of it: from `written` on.
     Message {
@@ -54,6 +56,10 @@ impl Connection {
         let Some(session) = &self.session else {
             return;
         };
+        let quantum = match self.tls {
+            Some(_) => session.quantum.min(tls::QUANTUM_MAX),
+            None => session.quantum,
+        };
         let mut messages_begun = 0;
         match session.cut.as_deref() {
             Some(Cut::Bytes(rest)) => {
@@ -64,7 +70,7 @@ impl Connection {
                 let (mask, written) = (*mask, *written);
                 messages_begun = 1;
                 if let Some(payload) = self.payload(0) {
-                    let is_whole = encode_rest(scratch, payload, mask, written, session.quantum);
+                    let is_whole = encode_rest(scratch, payload, mask, written, quantum);
                     close_unit(plan, What::Message { mask, written }, scratch);
                     if !is_whole {
                         return;
@@ -76,14 +82,22 @@ impl Connection {
         if session.close.as_ref().is_some_and(|close| close.is_sent()) {
             return;
         }
-        for pong in session.pongs.iter().flat_map(|pongs| pongs.iter()) {
+        // The last of a full row may still be replaced by a newer one while a record with the others waits.
+        let pongs = session.pongs.iter().flat_map(|pongs| pongs.iter());
+        for pong in pongs.take(PONGS_MAX - 1) {
             encode_frame(scratch, Opcode::Pong, pong, secrets.mask());
             close_unit(plan, What::Pong, scratch);
         }
         if session.is_ping_unsent {
             let nonce = session.ping_nonce.to_be_bytes();
             encode_frame(scratch, Opcode::Ping, &nonce, secrets.mask());
-            close_unit(plan, What::Ping, scratch);
+            close_unit(
+                plan,
+                What::Ping {
+                    nonce: session.ping_nonce,
+                },
+                scratch,
+            );
         }
         if let Some(script) = &session.script {
             for message in &script.unsent {
@@ -95,12 +109,12 @@ impl Connection {
         }
         if self.may_send_messages() {
             let mut index = messages_begun;
-            while scratch.len() < session.quantum as usize {
+            while scratch.len() < quantum as usize {
                 let Some(payload) = self.payload(index) else {
                     break;
                 };
                 let mask = secrets.mask();
-                let left = session.quantum.saturating_sub(offered(scratch));
+                let left = quantum.saturating_sub(offered(scratch));
                 let is_whole = encode_rest(scratch, payload, mask, 0, left);
                 close_unit(plan, What::Message { mask, written: 0 }, scratch);
                 if !is_whole {
@@ -176,9 +190,9 @@ impl Connection {
                     }
                 }
             }
-            What::Ping => {
+            What::Ping { nonce } => {
                 session.cut = cut;
-                session.is_ping_unsent = false;
+                session.is_ping_unsent &= session.ping_nonce != nonce;
             }
             What::Script => {
                 session.cut = cut;
@@ -228,7 +242,17 @@ impl Connection {
 
     /// The first message of the queue has this outcome.
     pub(super) fn message_left(&mut self, step: &mut Step<'_>, outcome: Outcome) -> Option<Queued> {
-        let queued = self.outbound.pop()?;
+        self.message_left_from(step, 0, outcome)
+    }
+
+    /// The message at this place of the queue has this outcome.
+    pub(super) fn message_left_from(
+        &mut self,
+        step: &mut Step<'_>,
+        index: usize,
+        outcome: Outcome,
+    ) -> Option<Queued> {
+        let queued = self.outbound.remove(index)?;
         step.freed_items += 1;
         step.freed_bytes += queued.message.len();
         if queued.report == Report::Outcome {
@@ -274,7 +298,15 @@ impl Connection {
         }
     }
 
+    /// Whether TLS has something to say that is not out yet.
+    pub(super) fn has_unsent_records(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.has_unsent())
+    }
+
     fn has_unwritten(&self) -> bool {
+        if self.has_unsent_records() {
+            return true;
+        }
         if self.life.state() == State::Upgrading {
             return self
                 .attempt
@@ -321,10 +353,29 @@ impl Connection {
     /// There was nothing to offer: the next thing to write is announced again.
     pub(crate) fn has_nothing_to_offer(&mut self) {
         self.is_transmit_announced = false;
-        if let Some(session) = &mut self.session {
+        if let Some(tls) = &mut self.tls {
+            tls.shrink();
+        }
+        // What cannot be encrypted any more still waits, and not for ever.
+        let is_stuck = self.has_unwritten();
+        if let (false, Some(session)) = (is_stuck, &mut self.session) {
             session.unwritten_since = Instant::FAR_FUTURE;
         }
     }
+}
+
+/// How many messages of a plan begin in its first `bytes`.
+pub(super) fn messages_within(plan: &[Unit], bytes: usize) -> usize {
+    let mut start = 0;
+    let begins_within = |unit: &&Unit| {
+        let begins = start < bytes;
+        start = unit.end;
+        begins
+    };
+    plan.iter()
+        .take_while(begins_within)
+        .filter(|unit| matches!(unit.what, What::Message { .. }))
+        .count()
 }
 
 fn close_unit(plan: &mut Vec<Unit>, what: What, scratch: &[u8]) {

@@ -205,6 +205,7 @@ fn check_timeouts(timeouts: &Timeouts) -> Checked {
     let Timeouts {
         resolve,
         connect,
+        tls,
         upgrade,
         attempt,
         provider,
@@ -218,6 +219,7 @@ fn check_timeouts(timeouts: &Timeouts) -> Checked {
     for (key, stage) in [
         ("timeouts.resolve", resolve),
         ("timeouts.connect", connect),
+        ("timeouts.tls", tls),
         ("timeouts.upgrade", upgrade),
     ] {
         time(key, stage)?;

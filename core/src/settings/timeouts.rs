@@ -7,8 +7,8 @@ use super::text::{self, DurationText};
 
 /// How long each stage of a connection may take.
 ///
-/// The deadlines of one attempt, [`resolve`](Self::resolve), [`connect`](Self::connect) and
-/// [`upgrade`](Self::upgrade), may not exceed [`attempt`](Self::attempt). In a serialised configuration
+/// The deadlines of one attempt, [`resolve`](Self::resolve), [`connect`](Self::connect), [`tls`](Self::tls)
+/// and [`upgrade`](Self::upgrade), may not exceed [`attempt`](Self::attempt). In a serialised configuration
 /// those that are not given shrink with a shorter `attempt`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(
@@ -24,6 +24,9 @@ pub struct Timeouts {
     /// long one delays the next address.
     #[cfg_attr(feature = "serde", serde(with = "text::duration"))]
     pub connect: Duration,
+    /// For the whole TLS handshake (`wss` only). Default: 5 s.
+    #[cfg_attr(feature = "serde", serde(with = "text::duration"))]
+    pub tls: Duration,
     /// For the server's whole answer to the upgrade request, however slowly its bytes arrive.
     /// Default: 5 s.
     #[cfg_attr(feature = "serde", serde(with = "text::duration"))]
@@ -57,6 +60,7 @@ impl Default for Timeouts {
         Self {
             resolve: Duration::from_secs(5),
             connect: Duration::from_secs(5),
+            tls: Duration::from_secs(5),
             upgrade: Duration::from_secs(5),
             attempt: Duration::from_secs(10),
             provider: Duration::from_secs(10),
@@ -105,6 +109,7 @@ impl Default for Keepalive {
 struct Given {
     resolve: Option<DurationText>,
     connect: Option<DurationText>,
+    tls: Option<DurationText>,
     upgrade: Option<DurationText>,
     attempt: Option<DurationText>,
     provider: Option<DurationText>,
@@ -123,6 +128,7 @@ impl From<Given> for Timeouts {
         Self {
             resolve: or(given.resolve, default.resolve.min(attempt)),
             connect: or(given.connect, default.connect.min(attempt)),
+            tls: or(given.tls, default.tls.min(attempt)),
             upgrade: or(given.upgrade, default.upgrade.min(attempt)),
             attempt,
             provider: or(given.provider, default.provider),

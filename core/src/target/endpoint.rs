@@ -8,9 +8,8 @@ use url::{ParseError, Url};
 
 use super::credentials::basic_authorization;
 use super::{TargetError, UrlProblem};
+use crate::tls::TlsConfig;
 
-/// The port of `ws` where the URL names none (RFC 6455 §3).
-const WS_PORT: u16 = 80;
 const HOST_BYTES_MAX: usize = 253;
 const LABEL_BYTES_MAX: usize = 63;
 
@@ -19,12 +18,40 @@ const LABEL_BYTES_MAX: usize = 63;
 /// `Display` and `Debug` show scheme, host, port and path, and of a query only that there is one.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Endpoint {
+    scheme: Scheme,
     host: Host,
     port: u16,
     authority: Box<str>,
     path_and_query: Box<str>,
     host_key: Arc<str>,
     authorization: Option<Box<str>>,
+}
+
+/// The scheme of a URL: whether what is said can be read on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scheme {
+    /// `ws`: as it is, over TCP.
+    Ws,
+    /// `wss`: over TLS (RFC 6455 §11.1.2).
+    Wss,
+}
+
+impl Scheme {
+    /// The word before `://`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+        }
+    }
+
+    /// The port where a URL names none (RFC 6455 §3).
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::Ws => 80,
+            Self::Wss => 443,
+        }
+    }
 }
 
 /// The host of a URL.
@@ -49,18 +76,35 @@ impl Endpoint {
         })
     }
 
-    /// The host to look up or to dial.
+    /// Takes a URL apart that must be usable with this TLS configuration or the lack of it.
+    pub(super) fn parse_for(text: &str, tls: Option<&TlsConfig>) -> Result<Self, TargetError> {
+        let endpoint = Self::parse(text)?;
+        match (endpoint.scheme, tls) {
+            (Scheme::Wss, None) => Err(TargetError::Url {
+                url: endpoint.to_string().into(),
+                problem: UrlProblem::TlsNotConfigured,
+            }),
+            (Scheme::Wss | Scheme::Ws, _) => Ok(endpoint),
+        }
+    }
+
+    /// Whether it is dialled over TLS.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// The host to look up or to dial. Over TLS also the name that the server's certificate must be for.
     pub fn host(&self) -> &Host {
         &self.host
     }
 
-    /// The port, 80 where the URL names none.
+    /// The port; where the URL names none, 80, or 443 with TLS.
     pub fn port(&self) -> u16 {
         self.port
     }
 
     /// The value of the `Host` header: the host, in brackets if it is an IPv6 address, and the port
-    /// unless it is 80 (RFC 6455 §4.1).
+    /// unless it is the scheme's own (RFC 6455 §4.1).
     pub fn authority(&self) -> &str {
         &self.authority
     }
@@ -82,7 +126,7 @@ impl Endpoint {
     }
 
     fn parse_parts(text: &str) -> Result<Self, UrlProblem> {
-        check_text(text)?;
+        let scheme = check_text(text)?;
         let url = Url::parse(text).map_err(|error| problem_of(error, text))?;
         if url.fragment().is_some() {
             return Err(UrlProblem::Fragment);
@@ -93,7 +137,11 @@ impl Endpoint {
             Some(url::Host::Ipv6(address)) => Host::Ip(address.into()),
             None => return Err(UrlProblem::NoHost),
         };
-        let port = url.port().unwrap_or(WS_PORT);
+        #[cfg(feature = "tls")]
+        if scheme == Scheme::Wss && crate::tls::server_name(&host).is_none() {
+            return Err(UrlProblem::Host("no certificate can be for it".into()));
+        }
+        let port = url.port().unwrap_or(scheme.default_port());
         if port == 0 {
             return Err(UrlProblem::Port);
         }
@@ -102,7 +150,8 @@ impl Endpoint {
             .then(|| basic_authorization(url.username(), url.password()))
             .transpose()?;
         Ok(Self {
-            authority: if port == WS_PORT {
+            scheme,
+            authority: if port == scheme.default_port() {
                 host.to_string().into()
             } else {
                 format!("{host}:{port}").into()
@@ -125,7 +174,12 @@ impl fmt::Display for Endpoint {
             Some((path, _)) => (path, "?…"),
             None => (&*self.path_and_query, ""),
         };
-        write!(f, "ws://{}{path}{query}", self.authority)
+        write!(
+            f,
+            "{}://{}{path}{query}",
+            self.scheme.name(),
+            self.authority
+        )
     }
 }
 
@@ -172,7 +226,7 @@ impl fmt::Display for Host {
 
 /// Refuses what the URL parser would quietly repair: control characters and spaces, which it strips,
 /// backslashes, which it turns, and missing or surplus slashes before the host.
-fn check_text(text: &str) -> Result<(), UrlProblem> {
+fn check_text(text: &str) -> Result<Scheme, UrlProblem> {
     let out_of_place = |c: char| c.is_control() || c.is_whitespace() || c == '\\';
     if let Some(character) = text.chars().find(|&c| out_of_place(c)) {
         return Err(UrlProblem::Character(character));
@@ -188,16 +242,17 @@ fn check_text(text: &str) -> Result<(), UrlProblem> {
         Some(_) | None => return Err(UrlProblem::NoScheme),
     };
     let authority = rest.strip_prefix("//");
-    match scheme.to_ascii_lowercase().as_str() {
-        "ws" => {}
+    let scheme = match scheme.to_ascii_lowercase().as_str() {
+        "ws" => Scheme::Ws,
+        "wss" if cfg!(feature = "tls") => Scheme::Wss,
         "wss" => return Err(UrlProblem::TlsNotSupported),
         // `localhost:8080` and `example.com:80/path` are a host and a port, not a scheme.
         _ if authority.is_none() => return Err(UrlProblem::NoScheme),
         _ => return Err(UrlProblem::Scheme(scheme.into())),
-    }
+    };
     match authority {
         Some(authority) if authority.starts_with('/') => Err(UrlProblem::NoHost),
-        Some(_) => Ok(()),
+        Some(_) => Ok(scheme),
         None => Err(UrlProblem::NoAuthority),
     }
 }

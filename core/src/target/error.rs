@@ -36,13 +36,16 @@ pub enum TargetError {
 #[non_exhaustive]
 pub enum UrlProblem {
     /// There is no scheme.
-    #[error("has no scheme: it must start with `ws://`")]
+    #[error("has no scheme: it must start with `ws://` or `wss://`")]
     NoScheme,
-    /// The scheme is `wss`.
-    #[error("needs TLS (`wss`), which is not supported by this version: only `ws` is")]
+    /// The scheme is `wss`, and this crate was built without its feature `tls`.
+    #[error("needs TLS (`wss`), which this program was built without: only `ws` is possible")]
     TlsNotSupported,
+    /// The scheme is `wss`, and nothing says whom to trust.
+    #[error("needs TLS (`wss`), and there is no TLS configuration")]
+    TlsNotConfigured,
     /// The scheme is another one.
-    #[error("has the scheme `{0}`: a WebSocket URL starts with `ws://` (or `wss://`)")]
+    #[error("has the scheme `{0}`: a WebSocket URL starts with `ws://` or `wss://`")]
     Scheme(Box<str>),
     /// There is no `//` between scheme and host.
     #[error("has no `//` with a host after its scheme")]

@@ -6,9 +6,10 @@ mod error;
 
 use std::fmt;
 
-pub use endpoint::{Endpoint, Host};
+pub use endpoint::{Endpoint, Host, Scheme};
 pub use error::{TargetError, UrlProblem};
 
+use crate::tls::TlsConfig;
 use crate::websocket::{check_header, check_subprotocols};
 
 /// Where a connection goes: one or more URLs, tried in order, and what the upgrade request carries.
@@ -21,6 +22,7 @@ pub struct Target {
     fields: Fields,
     requirement: SubprotocolRequirement,
     dialler: Dialler,
+    tls: Option<TlsConfig>,
 }
 
 /// Who opens the sockets.
@@ -49,14 +51,35 @@ impl Target {
     /// credentials (RFC 7617). International host names are encoded for the look-up.
     ///
     /// # Errors
-    /// [`TargetError::Url`] for a text that is no such URL.
+    /// [`TargetError::Url`] for a text that is no such URL; `wss` needs [`parse_with_tls`](Self::parse_with_tls).
     pub fn parse(url: &str) -> Result<Self, TargetError> {
+        Self::parse_for(url, None)
+    }
+
+    /// A target with one URL, `ws` as with [`parse`](Self::parse) or `wss`, and what `wss` needs: whom to
+    /// trust. So no `wss` URL of a target is without.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn parse_with_tls(url: &str, tls: TlsConfig) -> Result<Self, TargetError> {
+        Self::parse_for(url, Some(tls))
+    }
+
+    fn parse_for(url: &str, tls: Option<TlsConfig>) -> Result<Self, TargetError> {
         Ok(Self {
-            endpoints: vec![Endpoint::parse(url)?],
+            endpoints: vec![Endpoint::parse_for(url, tls.as_ref())?],
             fields: Fields::default(),
             requirement: SubprotocolRequirement::default(),
             dialler: Dialler::default(),
+            tls,
         })
+    }
+
+    /// Replaces the TLS configuration of all `wss` URLs, those of a request provider included.
+    #[must_use]
+    pub fn tls(mut self, tls: TlsConfig) -> Self {
+        self.tls = Some(tls);
+        self
     }
 
     /// Adds a URL to try after those before it.
@@ -65,7 +88,8 @@ impl Target {
     /// As [`parse`](Self::parse), and [`TargetError::TwoCredentials`] if the URL has user info and an
     /// `Authorization` header was given.
     pub fn or(mut self, url: &str) -> Result<Self, TargetError> {
-        self.endpoints.push(Endpoint::parse(url)?);
+        self.endpoints
+            .push(Endpoint::parse_for(url, self.tls.as_ref())?);
         self.check_credentials()?;
         Ok(self)
     }
@@ -103,6 +127,11 @@ impl Target {
     pub fn dialled_by(mut self, dialler: Dialler) -> Self {
         self.dialler = dialler;
         self
+    }
+
+    /// Whom `wss` URLs trust; `None` if there are none in the target and none can come of a provider.
+    pub fn tls_config(&self) -> Option<&TlsConfig> {
+        self.tls.as_ref()
     }
 
     /// Who opens the sockets.
@@ -176,7 +205,8 @@ pub struct AttemptRequest {
 }
 
 impl AttemptRequest {
-    /// Dials this URL. Its user info is used before any credentials of the target.
+    /// Dials this URL. Its user info is used before any credentials of the target. A `wss` URL needs a target
+    /// with a TLS configuration; without one the connection gives up, and nothing is dialled.
     ///
     /// # Errors
     /// As [`Target::parse`], and [`TargetError::TwoCredentials`] if the URL has user info and an

@@ -48,10 +48,20 @@ impl Pair {
     }
 
     pub fn with(settings: Settings, hooks: Hooks, consumer: Consumer, seed: u64) -> Self {
+        let target = Target::parse("ws://127.0.0.1:9/feed").expect("a good URL");
+        Self::dialling(target, settings, hooks, consumer, seed)
+    }
+
+    pub fn dialling(
+        target: Target,
+        settings: Settings,
+        hooks: Hooks,
+        consumer: Consumer,
+        seed: u64,
+    ) -> Self {
         let config = Config::new(settings, hooks).expect("the test's settings are sound");
         let mut set = ConnectionSet::new(Seed::for_tests(seed));
         let now = Instant::ORIGIN + Duration::from_secs(1);
-        let target = Target::parse("ws://127.0.0.1:9/feed").expect("a good URL");
         let id = set.insert(now, target, Arc::new(config), consumer);
         let mut pair = Self {
             set,
@@ -119,17 +129,8 @@ impl Pair {
 
     /// The same, with further lines in the response.
     pub fn upgrade_with(&mut self, headers: &str, frames: &[u8]) {
-        let request = String::from_utf8(self.take_written()).expect("a request is text");
-        let key = request
-            .lines()
-            .find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "))
-            .expect("the request has a key");
-        let accept = tungstenite::handshake::derive_accept_key(key.as_bytes());
-        let mut response = format!(
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Accept: {accept}\r\n{headers}\r\n"
-        )
-        .into_bytes();
+        let request = self.take_written();
+        let mut response = response_with(&request, headers);
         response.extend_from_slice(frames);
         self.receive(&response);
     }
@@ -211,7 +212,21 @@ impl Pair {
 
     fn obey(&mut self, output: Output) {
         match output {
-            Output::Provide { .. } | Output::Resolve { .. } => panic!("not asked for here"),
+            // The test answers.
+            Output::Provide { .. } => {}
+            Output::Resolve {
+                connection,
+                generation,
+                port,
+                ..
+            } => {
+                let input = Input::Resolved {
+                    connection,
+                    generation,
+                    result: Ok(vec![([127, 0, 0, 1], port).into()]),
+                };
+                self.set.handle(self.now, input);
+            }
             Output::Admission(request) => self.admit(request),
             Output::Connect { socket, .. } => {
                 self.socket = Some(socket);
@@ -299,6 +314,26 @@ impl Pair {
             AdmissionRequest::GiveBytes(bytes) => self.admission.give_bytes(0, bytes),
         }
     }
+}
+
+/// The 101 that this upgrade request asks for.
+pub fn response_to(request: &[u8]) -> Vec<u8> {
+    response_with(request, "")
+}
+
+/// The same, with further header lines.
+pub fn response_with(request: &[u8], headers: &str) -> Vec<u8> {
+    let key = std::str::from_utf8(request)
+        .expect("a request is text")
+        .lines()
+        .find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "))
+        .expect("the request has a key");
+    let accept = tungstenite::handshake::derive_accept_key(key.as_bytes());
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n{headers}\r\n"
+    )
+    .into_bytes()
 }
 
 /// An unmasked frame with FIN set, as a server sends it.

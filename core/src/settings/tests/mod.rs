@@ -47,6 +47,7 @@ fn the_defaults_are_those_that_are_documented_and_are_valid() {
         timeouts: Timeouts {
             resolve: secs(5),
             connect: secs(5),
+            tls: secs(5),
             upgrade: secs(5),
             attempt: secs(10),
             provider: secs(10),
@@ -152,6 +153,7 @@ fn every_zero_is_refused_by_name() {
         ),
         (|s| s.timeouts.resolve = ZERO, "timeouts.resolve"),
         (|s| s.timeouts.connect = ZERO, "timeouts.connect"),
+        (|s| s.timeouts.tls = ZERO, "timeouts.tls"),
         (|s| s.timeouts.upgrade = ZERO, "timeouts.upgrade"),
         (|s| s.timeouts.attempt = ZERO, "timeouts.attempt"),
         (|s| s.timeouts.provider = ZERO, "timeouts.provider"),
@@ -218,6 +220,7 @@ fn every_duration_beyond_ten_years_is_refused_by_name() {
         ),
         (|s| s.timeouts.resolve = LONG, "timeouts.resolve"),
         (|s| s.timeouts.connect = LONG, "timeouts.connect"),
+        (|s| s.timeouts.tls = LONG, "timeouts.tls"),
         (|s| s.timeouts.upgrade = LONG, "timeouts.upgrade"),
         (|s| s.timeouts.attempt = LONG, "timeouts.attempt"),
         (|s| s.timeouts.provider = LONG, "timeouts.provider"),

@@ -45,10 +45,11 @@ fn backoff() -> impl Strategy<Value = BackoffSettings> {
 }
 
 fn timeouts() -> impl Strategy<Value = Timeouts> {
-    prop::array::uniform9(duration()).prop_map(
+    prop::array::uniform10(duration()).prop_map(
         |[
             resolve,
             connect,
+            tls,
             upgrade,
             attempt,
             provider,
@@ -59,6 +60,7 @@ fn timeouts() -> impl Strategy<Value = Timeouts> {
         ]| Timeouts {
             resolve,
             connect,
+            tls,
             upgrade,
             attempt,
             provider,
@@ -216,7 +218,7 @@ proptest! {
     #[test]
     fn whatever_is_in_order_passes(
         [floor, initial, max, flap_max] in ordered::<4>(),
-        [resolve, connect, upgrade, attempt] in ordered::<4>(),
+        [resolve, connect, tls, upgrade, attempt] in ordered::<5>(),
         [retry_initial, retry_max, stable_after] in ordered::<3>(),
         factor in 1.0..=1_000.0_f64,
         (items_max, bytes_max) in (1..1_000_000_usize, 1..1_000_000_usize),
@@ -228,7 +230,7 @@ proptest! {
                 delays: vec![floor, initial, max],
                 ..BackoffSettings::default()
             },
-            timeouts: Timeouts { resolve, connect, upgrade, attempt, ..Timeouts::default() },
+            timeouts: Timeouts { resolve, connect, tls, upgrade, attempt, ..Timeouts::default() },
             inbound: QueueBounds { items_max, bytes_max },
             batch: BatchPolicy { count_max: items_max, bytes_max, ..BatchPolicy::default() },
             retry: RetryPolicy { initial: retry_initial, max: retry_max, factor, attempts_max: 1 },

@@ -38,6 +38,7 @@ fn every_key_is_read() {
         [timeouts]
         resolve = "1s"
         connect = "2s"
+        tls = "2500ms"
         upgrade = "3s"
         attempt = "4s"
         provider = "5s"
@@ -110,6 +111,7 @@ fn every_key_is_read() {
         timeouts: Timeouts {
             resolve: secs(1),
             connect: secs(2),
+            tls: Duration::from_millis(2_500),
             upgrade: secs(3),
             attempt: secs(4),
             provider: secs(5),
@@ -223,6 +225,7 @@ fn a_short_attempt_shortens_the_stages_that_are_absent() {
         Timeouts {
             resolve: secs(3),
             connect: secs(3),
+            tls: secs(3),
             upgrade: secs(4),
             attempt: secs(3),
             ..Timeouts::default()
