@@ -89,6 +89,8 @@ fn protocol(error: &ProtocolError) -> &'static str {
         ProtocolError::MessageTooBig { .. } => "message_too_big",
         ProtocolError::TooManyFragments { .. } => "too_many_fragments",
         ProtocolError::InvalidUtf8 => "invalid_utf8",
+        ProtocolError::InvalidDeflate => "invalid_deflate",
+        ProtocolError::RatioTooHigh { .. } => "ratio_too_high",
         ProtocolError::InvalidClosePayload => "invalid_close_payload",
         ProtocolError::InvalidCloseCode(_) => "invalid_close_code",
         ProtocolError::InvalidCloseReason => "invalid_close_reason",
@@ -110,6 +112,9 @@ fn upgrade(error: &UpgradeError) -> String {
         UpgradeError::BadAccept => "bad_accept",
         UpgradeError::UnofferedSubprotocol(_) => "unoffered_subprotocol",
         UpgradeError::UnofferedExtension(_) => "unoffered_extension",
+        UpgradeError::RepeatedExtension(_) => "repeated_extension",
+        UpgradeError::MalformedExtensions(_) => "malformed_extensions",
+        UpgradeError::ExtensionParameter { .. } => "extension_parameter",
         UpgradeError::Eof { .. } => "eof",
     }
     .into()
