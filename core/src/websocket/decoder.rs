@@ -312,16 +312,23 @@ impl Decoder {
             let max = limits.frame_bytes_max;
             return Err(ProtocolError::FrameTooBig { bytes: len, max });
         }
-        let so_far = match &self.inflator {
-            Some(inflator) if inflator.is_active() => inflator.announced(),
-            Some(_) | None => self.message.len() as u64,
-        };
-        let bytes = len.saturating_add(so_far);
+        let bytes = len.saturating_add(self.received());
         if bytes > limits.message_bytes_max as u64 {
             let max = limits.message_bytes_max;
             return Err(ProtocolError::MessageTooBig { bytes, max });
         }
         Ok(())
+    }
+
+    /// Payload bytes of the message so far, as they were sent.
+    fn received(&self) -> u64 {
+        if self.fragments == 0 {
+            return 0;
+        }
+        match &self.inflator {
+            Some(inflator) if inflator.is_active() => inflator.announced(),
+            Some(_) | None => self.message.len() as u64,
+        }
     }
 
     /// Begins a frame whose header has passed. A control frame that lies whole in the input is ready
@@ -352,7 +359,7 @@ impl Decoder {
             FrameType::Continuation => {}
         }
         if let Some(inflator) = &mut self.inflator {
-            if header.coding == Coding::Compressed {
+            if header.coding() == Coding::Compressed {
                 inflator.begin();
             }
             inflator.announce(len);
@@ -402,7 +409,8 @@ impl Decoder {
         Ok(())
     }
 
-    /// Adds what `here` decompresses to.
+    /// Adds what `here` decompresses to. Kept out of the way of messages that are not compressed.
+    #[inline(never)]
     fn inflate(&mut self, here: &[u8], limits: &Limits) -> Result<(), ProtocolError> {
         let inflator = self.inflator.as_mut().expect("a compressed message");
         let (utf8, is_text) = (&mut self.utf8, self.kind == Some(Kind::Text));

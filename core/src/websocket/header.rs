@@ -18,7 +18,6 @@ const MASKED_HEADER_BYTES_MAX: usize = HEADER_BYTES_MAX + 4;
 pub(super) struct Header {
     pub(super) frame_type: FrameType,
     pub(super) end: End,
-    pub(super) coding: Coding,
     /// Size of the header and length of the payload, once all of the header has arrived.
     sizes: Option<(usize, u64)>,
     inner: FrameHeader,
@@ -91,6 +90,14 @@ impl Header {
         Ok(Some((size, len)))
     }
 
+    /// Whether the message that starts here is compressed.
+    pub(super) fn coding(&self) -> Coding {
+        match self.inner.rsv1 {
+            true => Coding::Compressed,
+            false => Coding::Plain,
+        }
+    }
+
     /// The one place where an extension allows a reserved bit, and that on the first frame of a data
     /// message only (RFC 6455 §5.2, RFC 7692 §6).
     fn check(
@@ -98,14 +105,12 @@ impl Header {
         allowed: Coding,
         sizes: Option<(usize, u64)>,
     ) -> Result<Self, ProtocolError> {
-        let is_start = matches!(inner.opcode, OpCode::Data(Data::Text | Data::Binary));
-        let coding = match (inner.rsv1, allowed) {
-            (false, _) => Coding::Plain,
-            (true, Coding::Compressed) if is_start => Coding::Compressed,
-            (true, _) => return Err(ProtocolError::ReservedBits),
-        };
-        if inner.rsv2 || inner.rsv3 {
-            return Err(ProtocolError::ReservedBits);
+        if inner.rsv1 || inner.rsv2 || inner.rsv3 {
+            let is_start = matches!(inner.opcode, OpCode::Data(Data::Text | Data::Binary));
+            let is_allowed = allowed == Coding::Compressed && is_start;
+            if !is_allowed || inner.rsv2 || inner.rsv3 {
+                return Err(ProtocolError::ReservedBits);
+            }
         }
         if inner.mask.is_some() {
             return Err(ProtocolError::MaskedFrame);
@@ -122,7 +127,6 @@ impl Header {
         Ok(Self {
             frame_type,
             end,
-            coding,
             sizes,
             inner,
         })
