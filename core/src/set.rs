@@ -106,7 +106,7 @@ impl ConnectionSet {
             generation: slot.generation,
         };
         let jitter = Jitter::from_state(self.jitter.next_u64());
-        let mut step = Step::new(now, &mut self.secrets, &mut self.out);
+        let mut step = Step::new(now, &mut self.secrets, &mut self.out, self.budget.reading);
         let connection = Connection::new(&mut step, id, target.into(), config, consumer, jitter);
         slot.connection = Some(Box::new(connection));
         self.len += 1;
@@ -409,7 +409,7 @@ impl ConnectionSet {
         }
         let connection = slot.connection.as_mut()?;
         let charged_before = connection.charged() as u64;
-        let mut step = Step::new(now, &mut self.secrets, &mut self.out);
+        let mut step = Step::new(now, &mut self.secrets, &mut self.out, self.budget.reading);
         let result = change(connection, &mut step);
         connection.settle(&mut step);
         let is_finished = connection.is_finished(now);

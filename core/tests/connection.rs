@@ -2,14 +2,16 @@
 
 mod pair;
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use pair::{Pair, close, frame, frames_of, text};
 use ropewalk_core::hooks::{Expect, ReadyStep, Resume, Template};
 use ropewalk_core::settings::{BatchPolicy, Keepalive, QueueBounds};
 use ropewalk_core::{
-    CloseReason, Consumer, EventKind, GaveUpCause, Hooks, Input, Message, Outcome, Settings,
-    Shutdown, State, TimerKind, TransportError, TransportErrorKind, Verdict,
+    Admission, AdmissionLimits, CloseReason, Consumer, EventKind, GaveUpCause, Hooks, Input,
+    Message, Outcome, Settings, Shutdown, State, TimerKind, TransportError, TransportErrorKind,
+    Verdict,
 };
 
 const TEXT: u8 = 1;
@@ -210,6 +212,26 @@ fn no_deadline_runs_while_a_slow_consumer_keeps_the_socket_unread() {
     assert_eq!(pair.state(), State::Open);
     let socket = pair.socket.expect("a socket");
     assert!(!pair.set.wants_read(socket));
+    pair.ask();
+    assert!(pair.set.wants_read(socket));
+}
+
+#[test]
+fn no_peer_is_given_up_while_no_socket_is_read_for_want_of_bytes() {
+    let mut pair = opened();
+    pair.stop_asking();
+    pair.admission = Admission::new(AdmissionLimits {
+        bytes_max: NonZeroU64::MIN,
+        ..AdmissionLimits::default()
+    });
+    // The batch that was asked for goes out; what comes after it is held, and is more than may be held.
+    for _ in 0..2 {
+        pair.receive(&text(&"x".repeat(1000)));
+    }
+    let socket = pair.socket.expect("a socket");
+    assert!(!pair.set.wants_read(socket));
+    pair.advance(Duration::from_secs(3600));
+    assert_eq!((pair.state(), pair.dials.len()), (State::Open, 1));
     pair.ask();
     assert!(pair.set.wants_read(socket));
 }

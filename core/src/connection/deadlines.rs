@@ -1,7 +1,7 @@
 //! What is due when, and what happens then.
 
 use crate::admission::Dial;
-use crate::event::State;
+use crate::event::{Reading, State};
 use crate::reason::{CloseReason, TimerKind};
 use crate::time::Instant;
 
@@ -45,6 +45,15 @@ impl Connection {
             | TimerKind::Tls
             | TimerKind::Upgrade
             | TimerKind::Attempt => self.attempt_timed_out(step, kind),
+            // While no socket is read for want of bytes to hold, silence is of our own making.
+            TimerKind::Keepalive | TimerKind::KeepaliveTimeout | TimerKind::Stale
+                if step.reading_all == Reading::Paused =>
+            {
+                if let Some(session) = &mut self.session {
+                    session.received(step.now);
+                    session.last_data_at = step.now;
+                }
+            }
             TimerKind::Keepalive => self.ping(step),
             TimerKind::KeepaliveTimeout => {
                 // A deadline that is noticed this late says that we slept, not that the peer is gone.

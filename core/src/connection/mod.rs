@@ -49,6 +49,8 @@ pub(crate) struct Step<'a> {
     pub(crate) now: Instant,
     pub(crate) secrets: &'a mut Secrets,
     pub(crate) out: &'a mut VecDeque<Output>,
+    /// Whether the set lets its sockets be read at all.
+    pub(crate) reading_all: Reading,
     /// What left the outbound queue in this step.
     pub(crate) freed_items: usize,
     pub(crate) freed_bytes: usize,
@@ -59,11 +61,13 @@ impl<'a> Step<'a> {
         now: Instant,
         secrets: &'a mut Secrets,
         out: &'a mut VecDeque<Output>,
+        reading_all: Reading,
     ) -> Self {
         Self {
             now,
             secrets,
             out,
+            reading_all,
             freed_items: 0,
             freed_bytes: 0,
         }
