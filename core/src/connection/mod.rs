@@ -317,17 +317,12 @@ fn retry_delay(policy: &RetryPolicy, attempt: u32) -> Duration {
 impl Connection {
     /// Tells the driver what this step has made necessary. Called once after each step.
     pub(crate) fn settle(&mut self, step: &mut Step<'_>) {
-        if self
-            .ending
-            .as_ref()
-            .is_some_and(|e| e.inbox == Inbox::Abandoned)
-        {
-            self.tally.dropped += self.inbound.clear(self.consumer);
-        }
+        self.settle_inbox();
         self.settle_close_notify();
         self.settle_close(step);
         self.settle_delivery(step);
         while self.receive_held(step) {
+            self.settle_inbox();
             self.settle_close(step);
             self.settle_delivery(step);
         }
@@ -339,6 +334,14 @@ impl Connection {
                 items: std::mem::take(&mut step.freed_items),
                 bytes: std::mem::take(&mut step.freed_bytes),
             });
+        }
+    }
+
+    /// Drops what nobody will take any more.
+    fn settle_inbox(&mut self) {
+        let ending = self.ending.as_ref();
+        if ending.is_some_and(|ending| ending.inbox == Inbox::Abandoned) {
+            self.tally.dropped += self.inbound.clear(self.consumer);
         }
     }
 

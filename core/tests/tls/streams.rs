@@ -150,6 +150,29 @@ fn an_end_that_comes_while_messages_are_held_comes_after_them() {
 }
 
 #[test]
+fn what_is_held_for_a_consumer_that_is_gone_does_not_hold_up_the_close_behind_it() {
+    let mut secure = with_queue_of(2);
+    let mut stream: Vec<u8> = (0..50).flat_map(|n| text(&n.to_string())).collect();
+    stream.extend_from_slice(&close(1001));
+    let bytes = secure.server.encrypt(&stream);
+    let rest = drive(&mut secure, bytes);
+    let deadline = secure.pair.now + Duration::from_secs(60);
+    let (now, id) = (secure.pair.now, secure.pair.id);
+    secure
+        .pair
+        .set
+        .remove(now, id, Shutdown::Unread { deadline });
+    secure.pair.drain();
+    drive(&mut secure, rest);
+    secure.exchange(usize::MAX);
+    end(&mut secure.pair);
+    assert_eq!(secure.pair.removed.len(), 1);
+    let counters = secure.pair.removed[0].counters;
+    assert_eq!((counters.received, counters.delivered), (50, 2));
+    assert_eq!(counters.dropped, 48);
+}
+
+#[test]
 fn a_stream_that_is_cut_off_is_told_from_one_that_is_closed() {
     for is_closed in [true, false] {
         let mut secure = Secure::new();

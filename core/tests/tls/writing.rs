@@ -1,10 +1,12 @@
 //! What leaves: records that the kernel takes in parts, and what became of the messages in them.
 
-use ropewalk_core::{Message, MessageId, Outcome, Report};
+use ropewalk_core::settings::Deflate;
+use ropewalk_core::{Hooks, Message, MessageId, Outcome, Report, Settings};
 
-use crate::pair::{frame, frames_of};
+use crate::pair::peer::Receiver;
+use crate::pair::{frame, frames_of, raw_frames_of, response_with};
 use crate::reset;
-use crate::server::Secure;
+use crate::server::{Secure, Setup};
 
 /// Lets the kernel take this many bytes more; how many it was offered.
 fn write(secure: &mut Secure, bytes: usize) -> usize {
@@ -155,4 +157,56 @@ fn a_pong_goes_out_between_the_records_of_a_long_message_at_its_end() {
         .map(|(opcode, _)| opcode)
         .collect();
     assert_eq!(opcodes, [1, 10, 1]);
+}
+
+#[test]
+fn compressed_messages_in_records_that_are_taken_in_parts_are_one_stream() {
+    for part in [1, 100, 16_384, 60_000] {
+        let settings = Settings {
+            deflate: Some(Deflate::default()),
+            ..Settings::default()
+        };
+        let mut secure = Secure::with(Setup::default(), settings, Hooks::default());
+        secure.exchange(usize::MAX);
+        let request = std::mem::take(&mut secure.server.plaintext);
+        let agreed = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
+        secure.server.say(&response_with(&request, agreed));
+        secure.exchange(usize::MAX);
+        secure.pair.is_blocked = true;
+        // Every second one does not get shorter; the others refer to one another.
+        let mut state = 1_u32;
+        let messages: Vec<String> = (0..40)
+            .map(|n| {
+                let noise = (0..n * 200).map(|_| {
+                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    char::from(b' ' + (state >> 24).to_le_bytes()[0] % 95)
+                });
+                match n % 2 {
+                    0 => "again and again ".repeat(n * 30),
+                    _ => noise.collect(),
+                }
+            })
+            .collect();
+        for message in &messages {
+            secure.pair.send(message.as_str());
+        }
+        while write(&mut secure, part) > 0 {}
+        let written = secure.pair.take_written();
+        secure.server.feed(&written);
+        let mut receiver = Receiver::default();
+        let mut compressed = 0;
+        let said: Vec<_> = raw_frames_of(&secure.server.plaintext)
+            .into_iter()
+            .map(|(first, payload)| match first & 0x40 {
+                0 => payload,
+                _ => {
+                    compressed += 1;
+                    receiver.decompress(&payload)
+                }
+            })
+            .map(|payload| String::from_utf8(payload).expect("text"))
+            .collect();
+        assert!(said == messages, "part {part}");
+        assert!(compressed > 15, "{compressed}");
+    }
 }
