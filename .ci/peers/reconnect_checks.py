@@ -18,6 +18,8 @@ QUICK = """
 floor = "50ms"
 initial = "50ms"
 first_max = "50ms"
+max = "200ms"
+flap_max = "200ms"
 stable_after = "100ms"
 [defaults.timeouts]
 upgrade = "500ms"

@@ -1,5 +1,7 @@
 //! The `ropewalk` command: many WebSocket connections from a shell.
 
+#![forbid(unsafe_code)]
+
 mod args;
 mod check;
 mod config;

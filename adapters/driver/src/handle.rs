@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_core::Stream;
-use ropewalk_core::{Batch, ConnectionReport, Consumer, State};
+use ropewalk_core::{Batch, ConnectionReport, Consumer, Shutdown, State};
 
 use crate::link::{Link, Settled};
 use crate::mailbox::Command;
@@ -106,7 +106,8 @@ impl ConnectionHandle {
     /// `None` if the fleet was dropped before the end. Dropping the future does not take the close back;
     /// calling again waits for the same end, or for an earlier one.
     pub async fn close(&self, within: Duration) -> Option<ConnectionReport> {
-        self.link.remove(self.link.clock.now() + within);
+        let deadline = self.link.clock.now() + within;
+        self.link.remove(Shutdown::Graceful { deadline });
         self.ended().await
     }
 
@@ -139,7 +140,11 @@ impl Drop for ConnectionHandle {
     fn drop(&mut self) {
         self.link.leave(self.key);
         match self.link.consumer {
-            Consumer::Pull => self.link.remove(self.link.clock.now() + self.close_timeout),
+            // Nobody can take its messages any more.
+            Consumer::Pull => {
+                let deadline = self.link.clock.now() + self.close_timeout;
+                self.link.remove(Shutdown::Unread { deadline });
+            }
             Consumer::Process => {}
         }
     }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::{Context, Poll};
 
 use ropewalk_core::{
-    Batch, ConnectionId, ConnectionReport, Consumer, Instant, Judged, Shutdown, State,
+    Batch, ConnectionId, ConnectionReport, Consumer, Judged, Shutdown, State,
 };
 
 use ropewalk_core::settings::QueueBounds;
@@ -99,12 +99,9 @@ impl Link {
     }
 
     /// Asks the shard to end the connection and takes no more messages to send.
-    pub(crate) fn remove(self: &Arc<Self>, deadline: Instant) {
+    pub(crate) fn remove(self: &Arc<Self>, how: Shutdown) {
         self.room.close();
-        self.tell(Command::Remove(
-            Arc::clone(self),
-            Shutdown::Graceful { deadline },
-        ));
+        self.tell(Command::Remove(Arc::clone(self), how));
     }
 
     /// The next batch; `None` when the connection has ended and all its batches were taken.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_core::Stream;
 use futures_sink::Sink;
 use ropewalk_core::{
-    Batch, CloseCode, CloseReason, EventKind, Message, MessageRef, NotText, Outcome,
+    Batch, CloseCode, CloseReason, EventKind, Message, MessageRef, NotText, Outcome, Shutdown,
 };
 
 use crate::connect::{Checked, Connect, InvalidConnect};
@@ -242,7 +242,8 @@ impl WebSocket {
         };
         if self.closing == Closing::No {
             self.closing = Closing::Begun;
-            self.link.remove(self.link.clock.now() + self.close_timeout);
+            let deadline = self.link.clock.now() + self.close_timeout;
+            self.link.remove(Shutdown::Graceful { deadline });
         }
         written?;
         while ready!(self.link.poll_batch(&mut self.close_key, cx)).is_some() {}

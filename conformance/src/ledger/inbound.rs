@@ -26,6 +26,8 @@ pub(super) struct Incoming {
     rejected: u64,
     business_letters: u64,
     last_seq: u64,
+    /// Messages that arrived in sessions before this one and were not received, because the session was over.
+    overlooked: u64,
 }
 
 impl Incoming {
@@ -43,6 +45,7 @@ impl Incoming {
             rejected: 0,
             business_letters: 0,
             last_seq: 0,
+            overlooked: 0,
         }
     }
 
@@ -138,6 +141,21 @@ impl Incoming {
         }
         // Verdicts that come after the end change nothing: what was out then was counted as dropped.
         Ok(())
+    }
+
+    /// A session ended with so many messages received in all.
+    pub(super) fn session_over(&mut self, received: u64) {
+        self.overlooked = self.arrived_count.saturating_sub(received);
+    }
+
+    pub(super) fn nothing_overlooked(&self, received: u64) -> Result<(), String> {
+        if received + self.overlooked == self.arrived_count {
+            return Ok(());
+        }
+        Err(format!(
+            "received {received} of {} messages, of which {} came too late (S2)",
+            self.arrived_count, self.overlooked
+        ))
     }
 
     pub(super) fn compare(&self, counters: &Counters) -> Result<(), String> {

@@ -177,14 +177,15 @@ impl Ledger {
     /// Everything that followed from a step is done: compares with the core.
     pub(crate) fn settled(&mut self, set: &ConnectionSet) {
         let mut problem = None;
-        for (id, account) in &self.accounts {
+        for (id, account) in &mut self.accounts {
             let found = match (set.counters(*id), account.phase) {
                 (None, Phase::Removed) => Ok(()),
                 (None, Phase::Living | Phase::Ending) => Err("is gone without a report".into()),
                 (Some(_), Phase::Removed) => Err("is there after its report".into()),
                 (Some(counters), Phase::Living | Phase::Ending) => account
                     .compare(&counters)
-                    .and_then(|()| account.compare_state(set.state(*id))),
+                    .and_then(|()| account.compare_state(set.state(*id)))
+                    .and_then(|()| account.compare_received(counters.received)),
             };
             if let Err(found) = found {
                 problem.get_or_insert(format!("{id}: {found}"));
@@ -364,6 +365,18 @@ impl Account {
         }
     }
 
+    /// In an open session nothing that arrived is overlooked.
+    fn compare_received(&mut self, received: u64) -> Result<(), String> {
+        match &self.socket {
+            Some(book) if self.state != State::Open || !book.makes_sense() => Ok(()),
+            Some(_) => self.incoming.nothing_overlooked(received),
+            None => {
+                self.incoming.session_over(received);
+                Ok(())
+            }
+        }
+    }
+
     fn compare(&self, counters: &ropewalk_core::Counters) -> Result<(), String> {
         if !counters.are_conserved() {
             return Err(format!("messages are not conserved: {counters:?} (S1, S2)"));
@@ -387,15 +400,16 @@ impl Account {
 fn is_move(from: State, to: State) -> bool {
     use State::{
         Backoff, Closed, Closing, Connecting, GaveUp, Idle, Open, Paused, Readying, Resolving,
-        Upgrading, WaitingForSlot,
+        TlsHandshaking, Upgrading, WaitingForSlot,
     };
-    let is_attempt = matches!(from, Resolving | Connecting | Upgrading);
+    let is_attempt = matches!(from, Resolving | Connecting | TlsHandshaking | Upgrading);
     let is_session = matches!(from, Readying | Open | Closing);
     match to {
         WaitingForSlot => matches!(from, Idle | Backoff | Paused),
         Resolving => from == WaitingForSlot,
         Connecting => from == Resolving,
-        Upgrading => from == Connecting,
+        TlsHandshaking => from == Connecting,
+        Upgrading => matches!(from, Connecting | TlsHandshaking),
         Readying => from == Upgrading,
         Open => matches!(from, Upgrading | Readying),
         Closing => matches!(from, Readying | Open),

@@ -74,6 +74,11 @@ impl SocketBook {
         Ok(())
     }
 
+    /// Whether the server has made no mistake and has not closed.
+    pub(super) fn makes_sense(&self) -> bool {
+        !self.server_lost_sense && !self.reads.is_closed()
+    }
+
     /// Whether some bytes of a data frame, not all, were written.
     pub(super) fn is_inside_data(&self) -> bool {
         matches!(self.writes.position(), Position::Inside(1 | 2))

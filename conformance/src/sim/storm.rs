@@ -195,6 +195,7 @@ fn draw_settings(rng: &mut Jitter) -> Settings {
     let timeouts = &mut settings.timeouts;
     timeouts.resolve = time("500ms");
     timeouts.connect = time("500ms");
+    timeouts.tls = time("500ms");
     timeouts.upgrade = time("800ms");
     timeouts.attempt = time("1s");
     timeouts.ready = time("700ms");
