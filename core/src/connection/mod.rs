@@ -2,10 +2,11 @@
 //!
 //! The parts: [`state`] (which moves there are), [`attempt`] (from a slot to an established WebSocket),
 //! [`session`] (one WebSocket), [`receive`] and [`transmit`] (its two directions), [`compression`] (what is
-//! done to messages before they are transmitted), [`tls`] (between these and the socket), [`ending`] (how
-//! sessions and connections end) and [`deadlines`] (what is due when).
+//! done to messages before they are transmitted), [`tls`] (between these and the socket), [`closing`] (the
+//! closing handshake), [`ending`] (how sessions and connections end) and [`deadlines`] (what is due when).
 
 mod attempt;
+mod closing;
 mod compression;
 mod deadlines;
 mod ending;

@@ -14,7 +14,7 @@ use crate::reason::CloseReason;
 use crate::settings::{Config, InvalidFate};
 use crate::target::Endpoint;
 use crate::time::Instant;
-use crate::websocket::{CloseCode, Item, Limits};
+use crate::websocket::{Item, Limits};
 
 use super::session::Script;
 use super::{Connection, History, Step, Tally, endpoint_of};
@@ -358,23 +358,5 @@ impl Intake<'_> {
                 generation: self.generation,
                 kind,
             })));
-    }
-}
-
-/// The close code that tells the peer why it is failed.
-pub(super) fn close_code_of(reason: &CloseReason) -> CloseCode {
-    match reason {
-        CloseReason::Protocol(error) => error.close_code(),
-        CloseReason::InvalidMessages(_) => CloseCode::INVALID_PAYLOAD,
-        CloseReason::Local
-        | CloseReason::Peer(_)
-        | CloseReason::Transport(_)
-        | CloseReason::Tls(_)
-        | CloseReason::Resolve(_)
-        | CloseReason::Upgrade(_)
-        | CloseReason::SubprotocolMissing
-        | CloseReason::Ready(_)
-        | CloseReason::Provider(_)
-        | CloseReason::Timeout(_) => CloseCode::NORMAL,
     }
 }

@@ -9,8 +9,8 @@ use crate::time::Instant;
 use crate::websocket::Decoder;
 use crate::websocket::deflate::Agreement;
 
+use super::closing::Close;
 use super::compression::Compression;
-use super::ending::Close;
 
 /// How many pings may wait for their pongs before only the latest is answered (RFC 6455 §5.5.3 allows
 /// one; servers that test it expect each).
