@@ -34,9 +34,21 @@ impl Usage {
         Some(Self {
             user_ms: millis(usage.user_time()),
             system_ms: millis(usage.system_time()),
-            memory_peak_bytes: u64::try_from(usage.max_rss()).unwrap_or(0) * unit,
+            memory_peak_bytes: own_peak()
+                .unwrap_or_else(|| u64::try_from(usage.max_rss()).unwrap_or(0) * unit),
         })
     }
+}
+
+/// The peak of this program alone. What `getrusage` tells on Linux includes what the process was before it
+/// became this program: a shell, or a script of any size.
+fn own_peak() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = peak.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
 }
 
 impl fmt::Display for Usage {
