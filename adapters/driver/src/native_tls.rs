@@ -12,7 +12,7 @@ use ropewalk_core::tls::rustls::RootCertStore;
 /// reads files, or asks the system, and blocks meanwhile.
 ///
 /// On Unix the environment variables `SSL_CERT_FILE` (certificates in PEM) and `SSL_CERT_DIR` name what is read
-/// in the place of the system's own.
+/// in the place of the system's own; if both are set, both are read.
 ///
 /// # Errors
 /// [`NativeRootsError`]: no root can be read.
