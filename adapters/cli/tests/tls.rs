@@ -81,6 +81,7 @@ impl Authority {
 }
 
 /// Whom a server lets in.
+#[derive(Clone, Copy)]
 enum Clients {
     Anybody,
     /// Those that its own authority vouches for.
