@@ -61,7 +61,8 @@ BROKEN = [
     ("a header of the handshake", CONNECTION + '[connection.headers]\nSec-WebSocket-Key = "x"\n', 5, "connection.headers.Sec-WebSocket-Key", ""),
     ("a placeholder without resume", CONNECTION + "ready = ['${next}']\n", 4, "connection.ready", "resume"),
     ("a runtime that does not exist", "runtime = 'tokyo'\n" + CONNECTION, 1, "runtime", "tokio"),
-    ("a key of a later version", CONNECTION + "[connection.tls]\nroots = 'native'\n", 4, "connection.tls", "version"),
+    ("roots that are not there", CONNECTION + "[connection.tls]\nroots = '/nowhere.pem'\n", 5, "connection.tls.roots", "/nowhere.pem"),
+    ("a key of a later version", CONNECTION + "[connection.processor]\nworkers = 1\n", 4, "connection.processor", "version"),
 ]
 
 # Command lines that end with status 2 and a message that has this in it.
@@ -69,7 +70,7 @@ WRONG_LINES = [
     (["tap"], "URL"),
     (["tap", "http://127.0.0.1/"], "http"),
     (["tap", "ws://127.0.0.1:99999/"], "99999"),
-    (["tap", "wss://127.0.0.1/"], "version"),
+    (["tap", "wss://127.0.0.1:99999/"], "99999"),
     (["tap", "--for", "5", "ws://127.0.0.1/"], "unit"),
     (["tap", "--count", "0", "ws://127.0.0.1/"], "--count"),
     (["tap", "--runtime", "tokyo", "ws://127.0.0.1/"], "tokio"),

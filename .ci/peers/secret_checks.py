@@ -49,7 +49,7 @@ async def sessions(tools):
 
 async def refusals(tools):
     directory = tools.directory("secret refusals")
-    for scheme, rest in [("ws", "127.0.0.1:99999"), ("wss", "127.0.0.1"), ("http", "127.0.0.1"), ("ws", "127.0.0.1/#x")]:
+    for scheme, rest in [("ws", "127.0.0.1:99999"), ("wss", "127.0.0.1:99999"), ("http", "127.0.0.1"), ("ws", "127.0.0.1/#x")]:
         path, _, fragment = rest.partition("#")
         url = f"{scheme}://user:{CANARY}@{path}?token={CANARY}" + (f"#{fragment}" if fragment else "")
         (directory / "config").write_text(f'[[connection]]\nurl = "{url}"\n')

@@ -43,7 +43,7 @@ class Client:
     def echo(self, url):
         """One session; what is wrong with the way it ended, if anything. The verdict on the session is the server's."""
         try:
-            ended = self.run("echo", url)
+            ended = self.run("echo", "--compress", url)
         except subprocess.TimeoutExpired:
             return f"the client did not end within {CASE_SECONDS_MAX} s"
         # 1: the session did not end with a proper close, which many cases are about.

@@ -15,7 +15,9 @@ fn check(example: &str) {
 
 #[test]
 fn the_readme_shows_the_examples_that_are_compiled() {
-    check(include_str!("../../adapters/tokio/examples/readme_tokio.rs"));
+    check(include_str!(
+        "../../adapters/tokio/examples/readme_tokio.rs"
+    ));
     check(include_str!("../../adapters/smol/examples/readme_smol.rs"));
     check(include_str!(
         "../../adapters/async-std/examples/readme_async_std.rs"

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ropewalk_core::settings::Reconnect;
+use ropewalk_core::settings::{Deflate, Reconnect};
 use ropewalk_core::{CloseReason, Kind, Message, MessageRef, Settings};
 use ropewalk_driver::{Connect, ConnectionHandle, Fleet, Runtime};
 
@@ -22,7 +22,7 @@ const FRAGMENTS_MAX: u32 = 131_072;
 /// Runs the session.
 pub(crate) fn run(arguments: &EchoArguments) -> Result<ExitCode, Failure> {
     let connect = Connect::to(&arguments.url)
-        .and_then(|connect| connect.settings(settings()).check())
+        .and_then(|connect| connect.settings(settings(arguments)).check())
         .map_err(Failure::usage)?;
     let stop = Stop::default();
     stop.on_signals().map_err(Failure::runtime)?;
@@ -30,9 +30,10 @@ pub(crate) fn run(arguments: &EchoArguments) -> Result<ExitCode, Failure> {
     runtime::block_on(arguments.runtime, echo).map_err(Failure::runtime)?
 }
 
-fn settings() -> Settings {
+fn settings(arguments: &EchoArguments) -> Settings {
     let mut settings = Settings {
         reconnect: Reconnect::Never,
+        deflate: arguments.compress.then(Deflate::default),
         ..Settings::default()
     };
     settings.batch.linger = Duration::ZERO;

@@ -5,8 +5,9 @@ mod support;
 use std::net::Shutdown;
 use std::sync::mpsc;
 
-use support::{RUNTIMES, close, run, server, text};
+use support::{RUNTIMES, close, raw_server, run, server, text};
 use tungstenite::Message;
+use tungstenite::handshake::server::{Request, Response};
 
 fn messages() -> Vec<Message> {
     let mut messages = vec![
@@ -72,4 +73,44 @@ fn a_server_that_is_not_there_is_a_failure() {
         "{}",
         text(&output.stderr)
     );
+}
+
+#[test]
+#[allow(
+    clippy::result_large_err,
+    reason = "the callback's type is tungstenite's"
+)]
+fn compression_is_offered_when_asked_for_and_only_then() {
+    const EXTENSIONS: &str = "sec-websocket-extensions";
+    for (options, expected) in [
+        (
+            &["--compress"][..],
+            Some("permessage-deflate; client_max_window_bits"),
+        ),
+        (&[], None),
+    ] {
+        let (told, heard) = mpsc::channel();
+        let url = raw_server(move |_, stream| {
+            let see = |request: &Request, response: Response| {
+                let offer = request.headers().get(EXTENSIONS);
+                let offer = offer.map(|value| value.to_str().unwrap().to_owned());
+                told.send(offer).unwrap();
+                Ok(response)
+            };
+            // This server declines: the session goes on without.
+            let mut session = tungstenite::accept_hdr(stream, see).unwrap();
+            session.send(Message::text("plain")).unwrap();
+            assert_eq!(session.read().unwrap(), Message::text("plain"));
+            close(session);
+        });
+        let arguments: Vec<_> = ["echo"]
+            .iter()
+            .chain(options)
+            .copied()
+            .chain([&*url])
+            .collect();
+        let output = run(&arguments);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        assert_eq!(heard.recv().unwrap().as_deref(), expected);
+    }
 }

@@ -9,9 +9,12 @@ use std::time::Duration;
 use ropewalk_core::hooks::TemplateError;
 use ropewalk_core::settings::{Keepalive, Reconnect};
 use ropewalk_core::target::Dialler;
+#[cfg(feature = "tls")]
+use ropewalk_core::target::UrlProblem;
 use ropewalk_core::{
     AttemptRequest, Batch, Config, ConfigError, Decode, Expect, Hooks, Judged, MessageRef,
-    Provider, ReadyStep, Reply, Resume, Settings, Target, TargetError, Template, Urgency, Urgent,
+    Provider, ReadyStep, Reply, Resume, Settings, Target, TargetError, Template, TlsConfig,
+    Urgency, Urgent,
 };
 
 use crate::application::{Process, Provide, Transport, guard};
@@ -42,6 +45,10 @@ pub enum InvalidConnect {
     /// The URL, a header or a subprotocol.
     #[error(transparent)]
     Target(#[from] TargetError),
+    /// A `wss://` URL, no [`TlsConfig`] of the application's own, and nobody whom this system trusts.
+    #[cfg(feature = "tls")]
+    #[error(transparent)]
+    NativeRoots(#[from] crate::native_tls::NativeRootsError),
     /// A setting.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -52,12 +59,33 @@ pub enum InvalidConnect {
 
 // Where to.
 impl Connect {
-    /// A connection to a `ws://` URL, with every default.
+    /// A connection to a `ws://` or `wss://` URL, with every default. A `wss` server must have a certificate
+    /// from an authority that this system trusts; [`to_with_tls`](Self::to_with_tls) is for others. The
+    /// first `wss` URL of a process reads their certificates, and blocks meanwhile.
+    ///
+    /// # Errors
+    /// The text is no URL that can be dialled ([`TargetError`]), or needs roots and the system has none.
+    pub fn to(url: &str) -> Result<Self, InvalidConnect> {
+        let target = match Target::parse(url) {
+            #[cfg(feature = "tls")]
+            Err(error) if is_without_tls(&error) => {
+                Target::parse_with_tls(url, crate::native_tls::native_tls()?)?
+            }
+            parsed => parsed?,
+        };
+        Ok(Self::to_target(target))
+    }
+
+    /// A connection to a `ws://` or `wss://` URL, with every default but for TLS: `tls` says which authorities
+    /// are trusted, and which client certificate there is, for this URL and all that are added by
+    /// [`or`](Self::or).
+    ///
+    /// Connections to one server should be given clones of one configuration, which resume each other's sessions.
     ///
     /// # Errors
     /// The text is no URL that can be dialled ([`TargetError`]).
-    pub fn to(url: &str) -> Result<Self, InvalidConnect> {
-        Ok(Self::to_target(Target::parse(url)?))
+    pub fn to_with_tls(url: &str, tls: TlsConfig) -> Result<Self, InvalidConnect> {
+        Ok(Self::to_target(Target::parse_with_tls(url, tls)?))
     }
 
     /// A connection to a target that was put together elsewhere.
@@ -79,8 +107,24 @@ impl Connect {
     /// # Errors
     /// As [`to`](Self::to).
     pub fn or(mut self, url: &str) -> Result<Self, InvalidConnect> {
+        #[cfg(feature = "tls")]
+        if self.target.tls_config().is_none()
+            && let Err(error) = Target::parse(url)
+            && is_without_tls(&error)
+        {
+            self.target = self.target.tls(crate::native_tls::native_tls()?);
+        }
         self.target = self.target.or(url)?;
         Ok(self)
+    }
+
+    /// Replaces the TLS of all `wss` URLs, of those before and after this call, and of those that a
+    /// [`request`](Self::request) provider asks for. One that asks for `wss` where every other URL is `ws` needs
+    /// this; `native_tls` gives the configuration that other URLs have by default.
+    #[must_use]
+    pub fn tls(mut self, tls: TlsConfig) -> Self {
+        self.target = self.target.tls(tls);
+        self
     }
 
     /// A header of the upgrade request.
@@ -281,6 +325,18 @@ impl Connect {
         };
         Ok(Config::new(self.settings.clone(), hooks)?)
     }
+}
+
+/// Whether all that a URL lacks is whom to trust.
+#[cfg(feature = "tls")]
+fn is_without_tls(error: &TargetError) -> bool {
+    matches!(
+        error,
+        TargetError::Url {
+            problem: UrlProblem::TlsNotConfigured,
+            ..
+        }
+    )
 }
 
 /// A connection that is known to be sound.

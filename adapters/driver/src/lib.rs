@@ -35,6 +35,8 @@ mod handle;
 mod letters;
 mod link;
 mod mailbox;
+#[cfg(feature = "tls")]
+mod native_tls;
 mod oneshot;
 mod process;
 mod ready;
@@ -59,6 +61,8 @@ pub use events::{Events, FleetEvent};
 pub use fleet::{Fleet, FleetBuilder, FleetError};
 pub use handle::ConnectionHandle;
 pub use letters::{Letter, LetterBounds, Letters};
+#[cfg(feature = "tls")]
+pub use native_tls::{NativeRootsError, native_roots, native_tls};
 pub use report::{NamedReport, Report};
 pub use runtime::{Runtime, SelfConnect, Socket, Timer, refuse_self_connect};
 pub use sender::{Closed, Permit, Receipt, Sender};
@@ -71,5 +75,5 @@ pub use ropewalk_core::{
     ConnectionId, ConnectionReport, Counters, DeadLetter, Direction, Event, EventKind, GaveUpCause,
     Hooks, Instant, Judged, Kind, Message, MessageRef, Messages, NotText, Outcome, Reading,
     ReadyStep, Reply, Resend, SendError, SendErrorCause, Settings, Stage, State, Target,
-    TargetError, Template, Urgency, Verdict,
+    TargetError, Template, TlsConfig, TlsError, TlsErrorKind, Urgency, Verdict,
 };

@@ -3,9 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::{Context, Poll};
 
-use ropewalk_core::{
-    Batch, ConnectionId, ConnectionReport, Consumer, Judged, Shutdown, State,
-};
+use ropewalk_core::{Batch, ConnectionId, ConnectionReport, Consumer, Judged, Shutdown, State};
 
 use ropewalk_core::settings::QueueBounds;
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::sync::Arc;
 
 use ropewalk_core::{
     Config, Decode, Expect, Hooks, MessageRef, ReadyStep, Resume, Settings, Target, Template,
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::error::ConfigError;
 use super::pointer::Pointer;
 use super::reader::{Reader, Section};
+use super::tls::{Tls, TlsKeys};
 use crate::names::Names;
 
 /// One connection, checked.
@@ -27,6 +29,7 @@ pub(crate) struct ConnectionPlan {
     pub(super) ready: Vec<Step>,
     pub(super) resume: Option<ResumeKeys>,
     pub(super) format: Format,
+    pub(super) tls: Arc<Tls>,
     pub(super) settings: Settings,
 }
 
@@ -92,13 +95,14 @@ pub(crate) struct Parts {
 }
 
 /// A key with a value that cannot be, and what is wrong with it.
-struct Refusal {
+#[derive(Clone, Debug)]
+pub(super) struct Refusal {
     key: String,
     problem: String,
 }
 
 impl Refusal {
-    fn new(key: impl Into<String>, problem: impl Display) -> Self {
+    pub(super) fn new(key: impl Into<String>, problem: impl Display) -> Self {
         Self {
             key: key.into(),
             problem: format!("is wrong: {problem}"),
@@ -111,9 +115,17 @@ pub(super) fn read_all(
     reader: &Reader<'_>,
     names: &mut Names,
 ) -> Result<Vec<ConnectionPlan>, ConfigError> {
-    let mut plans = Vec::new();
+    let mut plans: Vec<ConnectionPlan> = Vec::new();
     for mut section in reader.connections()? {
-        plans.push(read_connection(&mut section, names)?);
+        let mut plan = read_connection(&mut section, names)?;
+        // Those that say the same share what is made of it: certificates, and sessions to resume.
+        if let Some(same) = plans.iter().find(|other| other.tls.keys == plan.tls.keys) {
+            plan.tls = Arc::clone(&same.tls);
+        }
+        match plan.checked_parts() {
+            Ok(_) => plans.push(plan),
+            Err(refusal) => return Err(section.refuse(&refusal.key, refusal.problem)),
+        }
     }
     Ok(plans)
 }
@@ -143,15 +155,11 @@ fn read_connection(
         }
         None => names.derive(&urls[0]),
     };
-    let plan = ConnectionPlan {
+    Ok(ConnectionPlan {
         name,
         urls,
         ..read_common(section)?
-    };
-    match plan.checked_parts() {
-        Ok(_) => Ok(plan),
-        Err(refusal) => Err(section.refuse(&refusal.key, refusal.problem)),
-    }
+    })
 }
 
 fn read_common(section: &mut Section<'_>) -> Result<ConnectionPlan, ConfigError> {
@@ -164,6 +172,9 @@ fn read_common(section: &mut Section<'_>) -> Result<ConnectionPlan, ConfigError>
         ready: section.take("ready")?.unwrap_or_default(),
         resume: section.take("resume")?,
         format: section.take_from("decode", "format")?.unwrap_or_default(),
+        tls: Arc::new(Tls::new(
+            section.take::<TlsKeys>("tls")?.unwrap_or_default(),
+        )),
         settings: section.rest()?,
     };
     // A script of the defaults may ask for the number that only its connections say how to find.
@@ -204,11 +215,22 @@ impl ConnectionPlan {
     }
 
     fn target(&self) -> Result<Target, Refusal> {
+        let is_secure = |url: &String| {
+            url.get(..6)
+                .is_some_and(|s| s.eq_ignore_ascii_case("wss://"))
+        };
+        let tls = match self.urls.iter().any(is_secure) || self.tls.is_given() {
+            true => Some(self.tls.config()?),
+            false => None,
+        };
         let mut target: Option<Target> = None;
         for (index, url) in self.urls.iter().enumerate() {
             let next = match target {
-                None => Target::parse(url),
                 Some(target) => target.or(url),
+                None => match &tls {
+                    Some(tls) => Target::parse_with_tls(url, tls.clone()),
+                    None => Target::parse(url),
+                },
             };
             let key = match self.urls.len() {
                 1 => "url".to_owned(),

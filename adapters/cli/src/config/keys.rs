@@ -21,7 +21,7 @@ enum Known {
 type Keys = BTreeMap<String, Known>;
 
 /// Keys that the documentation of later versions has.
-const LATER_KEYS: &[&str] = &["letters", "processor", "tls"];
+const LATER_KEYS: &[&str] = &["letters", "processor"];
 
 /// The keys of a connection that are not the library's settings and that connections may share.
 const COMMON_KEYS: &[&str] = &["ready", "headers", "subprotocols", "subprotocol_required"];
@@ -63,6 +63,8 @@ fn common_keys() -> Keys {
     );
     let resume = ["sequence", "start"].map(|key| (key.to_owned(), Known::Anything));
     keys.insert("resume".to_owned(), Known::Table(Keys::from(resume)));
+    let tls = ["roots", "client_certificate"].map(|key| (key.to_owned(), Known::Anything));
+    keys.insert("tls".to_owned(), Known::Table(Keys::from(tls)));
     if let Some(Known::Table(decode)) = keys.get_mut("decode") {
         decode.insert("format".to_owned(), Known::Anything);
     }

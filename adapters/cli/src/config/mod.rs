@@ -9,6 +9,7 @@ mod print;
 mod reader;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::path::Path;
 

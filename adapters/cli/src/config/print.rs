@@ -32,6 +32,7 @@ fn connection(plan: &ConnectionPlan) -> Result<Value, toml::ser::Error> {
         Value::Boolean(plan.subprotocol_required),
     );
     put("ready", Value::try_from(&plan.ready)?);
+    put("tls", Value::try_from(&plan.tls.keys)?);
     if let Some(resume) = &plan.resume {
         put("resume", Value::try_from(resume)?);
     }

@@ -159,6 +159,12 @@ fn an_unknown_key_is_refused_with_the_nearest_known_one() {
             "connection.resume.start",
         ),
         (
+            format!("{connection}[connection.tls]\nroot = \"native\"\n"),
+            4,
+            "connection.tls.root",
+            "connection.tls.roots",
+        ),
+        (
             format!("{connection}[connection.decode]\nform = \"json\"\n"),
             4,
             "connection.decode.form",
@@ -174,10 +180,6 @@ fn an_unknown_key_is_refused_with_the_nearest_known_one() {
 #[test]
 fn keys_of_later_versions_are_told_from_typing_errors() {
     let table = [
-        (
-            "[[connection]]\nurl = \"ws://a\"\n[connection.tls]\nroots = \"native\"\n",
-            "f.toml:3: unknown key `connection.tls`: it is not in this version",
-        ),
         (
             "[[connection]]\nurl = \"ws://a\"\n[connection.processor]\ncommand = []\n",
             "f.toml:3: unknown key `connection.processor`: it is not in this version",
@@ -210,10 +212,40 @@ fn a_bad_value_is_refused_with_its_place() {
         ),
         ("[[connection]]\nurl = []", 2, "connection.url", "empty"),
         (
-            "[[connection]]\nurl = [\n\"ws://a\",\n\"wss://b\"]",
+            "[[connection]]\nurl = [\n\"ws://a\",\n\"https://b\"]",
             4,
             "connection.url[1]",
-            "TLS",
+            "`https`",
+        ),
+        (
+            "[[connection]]\nurl = \"wss://a\"\n[connection.tls]\nroots = \"/no/such.pem\"",
+            4,
+            "connection.tls.roots",
+            "/no/such.pem: ",
+        ),
+        (
+            "[defaults.tls]\nroots = \"/dev/null\"\n[[connection]]\nurl = \"ws://a\"",
+            2,
+            "defaults.tls.roots",
+            "/dev/null: there is no certificate",
+        ),
+        (
+            "[[connection]]\nurl = \"wss://a\"\n[connection.tls]\nroots = \"platform\"",
+            4,
+            "connection.tls.roots",
+            "`platform` is not in this version",
+        ),
+        (
+            "[[connection]]\nurl = \"wss://a\"\ntls = { roots = \"\" }",
+            3,
+            "connection.tls.roots",
+            "PEM file",
+        ),
+        (
+            "[[connection]]\nurl = \"wss://a\"\n[connection.tls]\nclient_certificate = \"/no/such.pem\"",
+            4,
+            "connection.tls.client_certificate",
+            "/no/such.pem: ",
         ),
         (
             "[[connection]]\nurl = \"http://a\"",

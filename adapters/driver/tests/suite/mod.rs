@@ -10,6 +10,8 @@ mod endings;
 mod lifecycle;
 mod plain;
 mod processors;
+#[cfg(feature = "tls")]
+mod secure;
 mod sending;
 mod transports;
 
@@ -18,6 +20,8 @@ pub(crate) use endings::*;
 pub(crate) use lifecycle::*;
 pub(crate) use plain::*;
 pub(crate) use processors::*;
+#[cfg(feature = "tls")]
+pub(crate) use secure::*;
 pub(crate) use sending::*;
 pub(crate) use transports::*;
 
@@ -28,7 +32,7 @@ use ropewalk_driver::{Batch, Connect, ConnectionHandle, EventKind, Events, Fleet
 /// Makes a test of every function of the suite.
 macro_rules! tests {
     ($runtime:ty, $block_on:path) => {
-        $crate::suite::tests! { @each $runtime, $block_on,
+        $crate::suite::tests! { @each all(), $runtime, $block_on,
             a_batch_is_not_lost_with_the_wait_for_it
             a_close_flushes_and_reports
             a_connection_survives_resets
@@ -56,9 +60,17 @@ macro_rules! tests {
             queued_messages_follow_the_ready_script
             senders_wait_for_room_and_end_with_the_fleet
         }
+        $crate::suite::tests! { @each feature = "tls", $runtime, $block_on,
+            a_plain_connection_can_be_secure
+            a_secure_connection_survives_resets
+            a_server_that_nobody_vouches_for_is_told_nothing
+            secure_and_other_urls_stand_side_by_side
+            secure_echoes_come_back_in_order
+        }
     };
-    (@each $runtime:ty, $block_on:path, $($name:ident)*) => {
+    (@each $condition:meta, $runtime:ty, $block_on:path, $($name:ident)*) => {
         $(
+            #[cfg($condition)]
             #[test]
             fn $name() {
                 $block_on($crate::suite::$name::<$runtime>());
@@ -70,7 +82,11 @@ pub(crate) use tests;
 
 /// A connection that is dialled again without delay.
 pub(crate) fn eager(url: &str) -> Connect {
-    let connect = Connect::to(url).unwrap();
+    hasty(Connect::to(url).unwrap())
+}
+
+/// The same, for a connection that has been begun to be described.
+pub(crate) fn hasty(connect: Connect) -> Connect {
     let mut settings = ropewalk_driver::Settings::default();
     settings.backoff.initial = Duration::from_millis(1);
     settings.backoff.floor = Duration::from_millis(1);
