@@ -147,7 +147,7 @@ impl Connect {
 
     /// Asks `provider` before each attempt for what to change in the request, such as fresh credentials;
     /// it is told how many attempts in a row have failed. It runs in a task of its own, may take
-    /// [`Timeouts::provider`](ropewalk_core::Timeouts::provider), and its failure is the attempt's.
+    /// [`Timeouts::provider`](ropewalk_core::settings::Timeouts::provider), and its failure is the attempt's.
     #[must_use]
     pub fn request<F, E>(mut self, provider: impl Fn(u32) -> F + Send + Sync + 'static) -> Self
     where

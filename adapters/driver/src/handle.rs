@@ -22,7 +22,7 @@ use crate::waiters::Key;
 /// It lives until it is closed, gives up, or its fleet ends; sockets come and go below it. Dropping the
 /// handle of a connection without a processor closes it in the background, since nobody could take its
 /// messages any more: what is queued is sent, for at most the close timeout
-/// ([`Timeouts::close`](ropewalk_core::Timeouts::close)). A connection with a processor goes on without
+/// ([`Timeouts::close`](ropewalk_core::settings::Timeouts::close)). A connection with a processor goes on without
 /// its handle.
 pub struct ConnectionHandle {
     link: Arc<Link>,
