@@ -196,8 +196,8 @@ impl Connect {
         self
     }
 
-    /// Waits at this point of the ready script for a reply that `recognise` accepts. Replies are not
-    /// delivered as messages.
+    /// Waits at this point of the ready script for a reply that `recognise` accepts. A reply is delivered
+    /// like any other message.
     #[must_use]
     pub fn expect(
         mut self,
