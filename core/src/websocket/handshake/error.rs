@@ -46,7 +46,8 @@ pub enum UpgradeError {
         /// The limit.
         max: u32,
     },
-    /// The head breaks the syntax of HTTP (RFC 9112). Says how.
+    /// The head breaks the syntax of HTTP (RFC 9112), or a header that is interpreted is not ASCII
+    /// (RFC 6455 §8.1). Says how.
     #[error("malformed response: {0}")]
     Malformed(&'static str),
     /// A 101 without `Upgrade: websocket` (RFC 6455 §4.1).
@@ -68,7 +69,7 @@ pub enum UpgradeError {
     /// A 101 that selects the same extension twice, which leaves open what was agreed (RFC 7692 §5).
     #[error("the server selected the extension \"{0}\" twice")]
     RepeatedExtension(Box<str>),
-    /// A 101 whose `Sec-WebSocket-Extensions` breaks its grammar (RFC 6455 §9.1).
+    /// A 101 whose `Sec-WebSocket-Extensions` breaks its grammar or names no extension (RFC 6455 §9.1).
     #[error("the server's list of extensions is malformed: \"{0}\"")]
     MalformedExtensions(Box<str>),
     /// A 101 that accepts permessage-deflate with a parameter that is wrong or was not offered

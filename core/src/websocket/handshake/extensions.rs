@@ -18,7 +18,8 @@ pub(in crate::websocket) struct Parameter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::websocket) struct NotExtensions;
 
-/// Parses the value of one `Sec-WebSocket-Extensions` header. Several headers are one list, in order.
+/// Parses the value of one `Sec-WebSocket-Extensions` header. Several headers are one list, in order, and
+/// it is the list that must not be empty: the caller sees to that.
 ///
 /// Empty elements of the list are skipped (RFC 9110 §5.6.1).
 pub(in crate::websocket) fn parse_extensions(

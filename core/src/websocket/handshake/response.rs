@@ -140,6 +140,7 @@ impl ResponseReader {
         if version != Version::Http11 {
             return Err(UpgradeError::HttpVersion);
         }
+        check_ascii(headers)?;
         if !is_websocket(headers) {
             return Err(UpgradeError::MissingUpgrade);
         }
@@ -162,14 +163,36 @@ impl ResponseReader {
     }
 }
 
-/// What the server accepted of the offer; it may accept nothing, and nothing that was not offered.
+/// What is interpreted must be text, and all that these headers may say is ASCII (RFC 6455 §4.1, §8.1).
+fn check_ascii(headers: &HeaderMap) -> Result<(), UpgradeError> {
+    let interpreted = [
+        UPGRADE,
+        CONNECTION,
+        SEC_WEBSOCKET_ACCEPT,
+        SEC_WEBSOCKET_EXTENSIONS,
+        SEC_WEBSOCKET_PROTOCOL,
+    ];
+    let mut values = interpreted.iter().flat_map(|name| headers.get_all(name));
+    if values.all(|value| value.as_bytes().is_ascii()) {
+        Ok(())
+    } else {
+        Err(UpgradeError::Malformed(
+            "a header of the handshake is not ASCII",
+        ))
+    }
+}
+
+/// What the server accepted of the offer; it may accept nothing, and nothing that was not offered. It says
+/// nothing by leaving the header out: several headers are one list, and a list names one extension at
+/// least (RFC 6455 §9.1).
 fn agreed_deflate(
     headers: &HeaderMap,
     offer: Option<Offer>,
 ) -> Result<Option<Agreement>, UpgradeError> {
     let quote = |text: &[u8]| untrusted::excerpt(text, QUOTE_BYTES_MAX);
     let mut agreed = None;
-    for value in headers.get_all(SEC_WEBSOCKET_EXTENSIONS) {
+    let values = headers.get_all(SEC_WEBSOCKET_EXTENSIONS);
+    for value in &values {
         let extensions = parse_extensions(value.as_bytes())
             .map_err(|_| UpgradeError::MalformedExtensions(quote(value.as_bytes())))?;
         for extension in &extensions {
@@ -183,7 +206,11 @@ fn agreed_deflate(
             agreed = Some(offer.settle(extension)?);
         }
     }
-    Ok(agreed)
+    // What named an extension that was not agreed on has failed above.
+    match (agreed, values.iter().next()) {
+        (None, Some(value)) => Err(UpgradeError::MalformedExtensions(quote(value.as_bytes()))),
+        (agreed, _) => Ok(agreed),
+    }
 }
 
 fn is_websocket(headers: &HeaderMap) -> bool {

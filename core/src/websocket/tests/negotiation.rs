@@ -42,16 +42,24 @@ fn answer(offer: Option<Offer>, headers: &[&str]) -> Result<Option<Agreement>, U
         response += &format!("Sec-WebSocket-Extensions: {header}\r\n");
     }
     response += "\r\n";
-    let mut reader = ResponseReader::new(key).deflate(offer);
-    let progress = reader.read(&UpgradeLimits::default(), &[], response.as_bytes())?;
-    let Progress::Done {
-        accepted: Accepted { deflate, .. },
-        ..
-    } = progress
-    else {
+    let read = |pieces: &[&[u8]]| {
+        let mut reader = ResponseReader::new(key.clone()).deflate(offer);
+        for piece in pieces {
+            if let Progress::Done {
+                accepted: Accepted { deflate, .. },
+                ..
+            } = reader.read(&UpgradeLimits::default(), &[], piece)?
+            {
+                return Ok(deflate);
+            }
+        }
         panic!("the response is complete");
     };
-    Ok(deflate)
+    let response = response.as_bytes();
+    let whole = read(&[response]);
+    let bytes: Vec<_> = response.chunks(1).collect();
+    assert_eq!(read(&bytes), whole, "byte by byte: {headers:?}");
+    whole
 }
 
 #[track_caller]
@@ -106,9 +114,40 @@ fn an_offer_says_what_differs_from_the_default() {
 #[test]
 fn a_server_that_says_nothing_leaves_the_connection_uncompressed() {
     for offer in offers() {
-        for headers in [&[][..], &[""], &[" , ,"], &["", ""]] {
-            assert_eq!(answer(Some(offer), headers), Ok(None));
+        assert_eq!(answer(Some(offer), &[]), Ok(None));
+    }
+    assert_eq!(answer(None, &[]), Ok(None));
+}
+
+#[test]
+fn a_list_without_an_extension_fails_the_handshake_rfc_6455_9_1() {
+    for offer in [None, Some(PLAIN)] {
+        for headers in [
+            &[""][..],
+            &[","],
+            &[" , ,"],
+            &["\t"],
+            &["", ""],
+            &[",", " "],
+        ] {
+            let quoted = headers[0].trim_matches([' ', '\t']);
+            let error = UpgradeError::MalformedExtensions(quoted.into());
+            assert_eq!(answer(offer, headers), Err(error), "{headers:?}");
         }
+    }
+    // Several headers are one list, and a list may have empty elements.
+    let agreed = Ok(Some(Agreement {
+        server_context: Context::TakenOver,
+        client_context: Context::TakenOver,
+        server_window: WindowBits::MAX,
+        client_window: WindowBits::MAX,
+    }));
+    for headers in [
+        &["", "permessage-deflate"][..],
+        &["permessage-deflate", ""],
+        &[", permessage-deflate ,"],
+    ] {
+        assert_eq!(answer(Some(PLAIN), headers), agreed, "{headers:?}");
     }
 }
 
