@@ -140,4 +140,99 @@ mod tests {
         assert_eq!(draw(7), draw(7));
         assert_ne!(draw(7), draw(8));
     }
+
+    const MILLION: usize = 1_000_000;
+
+    /// Half of so many fair throws, within five deviations.
+    fn is_even(ones: u32, throws: u32) -> bool {
+        let deviation = f64::from(throws).sqrt() / 2.0;
+        f64::from(ones.abs_diff(throws / 2)) < 5.0 * deviation
+    }
+
+    #[test]
+    fn a_million_masks_repeat_no_pattern_and_have_no_bias() {
+        let mut secrets = Seed::for_tests(1).secrets();
+        let masks: Vec<_> = (0..MILLION).map(|_| secrets.mask()).collect();
+        let mut ones = [0_u32; 32];
+        let mut bytes = [0_u32; 256];
+        for mask in &masks {
+            let word = u32::from_be_bytes(*mask);
+            for (bit, ones) in ones.iter_mut().enumerate() {
+                *ones += word >> bit & 1;
+            }
+            for byte in mask {
+                bytes[usize::from(*byte)] += 1;
+            }
+        }
+        assert!(ones.iter().all(|n| is_even(*n, 1_000_000)), "{ones:?}");
+        // χ² of 255 degrees of freedom: 255 with a deviation of 22.6, of which five are allowed.
+        let each = 4.0 * 1_000_000.0 / 256.0;
+        let chi_squared: f64 = bytes
+            .iter()
+            .map(|n| (f64::from(*n) - each).powi(2) / each)
+            .sum();
+        assert!((142.0..368.0).contains(&chi_squared), "{chi_squared}");
+        // Of 2^32 masks a million have some 116 in common, and no two in a row anywhere else.
+        let distinct = |mut keys: Vec<u64>| {
+            keys.sort_unstable();
+            keys.dedup();
+            keys.len()
+        };
+        let single = masks.iter().map(|mask| u32::from_be_bytes(*mask).into());
+        let repeated = MILLION - distinct(single.collect());
+        assert!((60..180).contains(&repeated), "{repeated}");
+        let pair = |two: &[[u8; 4]]| {
+            u64::from(u32::from_be_bytes(two[0])) << 32 | u64::from(u32::from_be_bytes(two[1]))
+        };
+        assert_eq!(distinct(masks.windows(2).map(pair).collect()), MILLION - 1);
+        // The longest run of zero bits in 32 million: 25 more or less.
+        let mut run = 0;
+        let mut longest = 0;
+        for byte in masks.iter().flatten() {
+            for bit in (0..8).rev() {
+                run = if byte >> bit & 1 == 0 { run + 1 } else { 0 };
+                longest = longest.max(run);
+            }
+        }
+        assert!((18..40).contains(&longest), "{longest}");
+    }
+
+    #[test]
+    fn a_million_handshake_nonces_are_all_different() {
+        let mut secrets = Seed::for_tests(2).secrets();
+        let mut nonces: Vec<_> = (0..MILLION).map(|_| secrets.handshake_nonce()).collect();
+        nonces.sort_unstable();
+        nonces.dedup();
+        assert_eq!(nonces.len(), MILLION);
+    }
+
+    #[test]
+    fn what_is_seen_of_the_jitter_says_nothing_about_the_masks() {
+        const DRAWS: u32 = 100_000;
+        let (mut secrets, jitter) = Seed::for_tests(3).split();
+        // A connection's jitter is drawn from the root, as a set does it.
+        let mut root = jitter;
+        let mut of_connection = Jitter::from_state(root.next_u64());
+        let mut shared = [[0_u32; 4]; 32];
+        for _ in 0..DRAWS {
+            let mask = u32::from_be_bytes(secrets.mask());
+            let words = [root.next_u64(), of_connection.next_u64()];
+            let halves = words.map(|word| [word >> 32, word & 0xffff_ffff]);
+            for (bit, shared) in shared.iter_mut().enumerate() {
+                for (shared, half) in shared.iter_mut().zip(halves.as_flattened()) {
+                    *shared += u32::from(u64::from(mask >> bit & 1) == half >> bit & 1);
+                }
+            }
+        }
+        assert!(
+            shared.as_flattened().iter().all(|n| is_even(*n, DRAWS)),
+            "{shared:?}"
+        );
+        // And drawing jitter moves no mask.
+        let (mut alone, _) = Seed::for_tests(3).split();
+        for _ in 0..DRAWS {
+            alone.mask();
+        }
+        assert_eq!(alone.mask(), secrets.mask());
+    }
 }
