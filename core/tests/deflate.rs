@@ -180,6 +180,30 @@ fn small_messages_control_frames_and_the_ready_script_are_not_compressed() {
 }
 
 #[test]
+fn a_compressed_message_is_one_frame_of_its_kind_with_rsv1_and_no_other_frame_has_it() {
+    let mut pair = opened();
+    let (words, bytes) = ("x".repeat(100_000), vec![0xff; 100_000]);
+    pair.send(words.as_str());
+    pair.receive(&frame(PING, b"?"));
+    pair.send(Message::binary(bytes.clone()));
+    pair.set.pause(pair.now, pair.id);
+    pair.drain();
+    let frames = raw_frames_of(&pair.written);
+    let firsts: Vec<_> = frames.iter().map(|(first, _)| *first).collect();
+    let (text, binary) = (FIN | RSV1 | TEXT, FIN | RSV1 | BINARY);
+    assert_eq!(firsts, [text, FIN | PONG, binary, FIN | CLOSE]);
+    let mut receiver = Receiver::default();
+    assert_eq!(receiver.decompress(&frames[0].1), words.as_bytes());
+    assert_eq!(frames[1].1, b"?");
+    assert_eq!(receiver.decompress(&frames[2].1), bytes);
+    // What stands for an empty block at the end of each is left out (RFC 7692 §7.2.1).
+    for (_, payload) in [&frames[0], &frames[2]] {
+        assert!(!payload.ends_with(&[0, 0, 0xff, 0xff]));
+        assert!(payload.len() < 1_000, "they are compressed");
+    }
+}
+
+#[test]
 fn a_kernel_that_takes_any_few_bytes_at_a_time_gets_every_message_once() {
     let sent: Vec<String> = (0..30)
         .map(|i| format!("message {i} ").repeat(i % 7 + 1))
