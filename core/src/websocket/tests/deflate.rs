@@ -10,26 +10,26 @@ use crate::websocket::deflate::{
     Agreement, Context, Deflator, INFLATOR_BYTES, Inflator, WhenIdle, WindowBits,
 };
 
-const RSV1: u8 = 0x40;
+pub(super) const RSV1: u8 = 0x40;
 const KIB: usize = 1024;
 
-const AGREED: Agreement = Agreement {
+pub(super) const AGREED: Agreement = Agreement {
     server_context: Context::TakenOver,
     client_context: Context::TakenOver,
     server_window: WindowBits::MAX,
     client_window: WindowBits::MAX,
 };
-const FORGETFUL: Agreement = Agreement {
+pub(super) const FORGETFUL: Agreement = Agreement {
     server_context: Context::PerMessage,
     client_context: Context::PerMessage,
     ..AGREED
 };
 
-fn inflating(agreement: &Agreement) -> Decoder {
+pub(super) fn inflating(agreement: &Agreement) -> Decoder {
     Decoder::inflating(Inflator::new(agreement, None, WhenIdle::Keep))
 }
 
-fn decode_with<'a>(
+pub(super) fn decode_with<'a>(
     mut decoder: Decoder,
     limits: &Limits,
     pieces: impl IntoIterator<Item = &'a [u8]>,
@@ -59,7 +59,7 @@ fn decoded(decoder: impl Fn() -> Decoder, limits: &Limits, stream: &[u8]) -> Vec
 }
 
 #[track_caller]
-fn check_stream(agreement: &Agreement, stream: &[u8], expected: &[Got]) {
+pub(super) fn check_stream(agreement: &Agreement, stream: &[u8], expected: &[Got]) {
     let got = decoded(|| inflating(agreement), &Limits::default(), stream);
     assert_eq!(got, expected);
 }
@@ -81,7 +81,7 @@ fn sample(len: usize, seed: usize) -> Vec<u8> {
     out
 }
 
-fn noise(len: usize) -> Vec<u8> {
+pub(super) fn noise(len: usize) -> Vec<u8> {
     let mut state = 0x1234_5678_u32;
     let step = |_| {
         state ^= state << 13;

@@ -1,5 +1,6 @@
 //! Tests of the message layer as a whole.
 
+mod blocks;
 mod deflate;
 mod handshake;
 mod headers;
@@ -8,6 +9,7 @@ mod negotiation;
 mod oracle;
 #[path = "../../../tests/pair/peer.rs"]
 mod peer;
+mod responses;
 mod rules;
 mod splits;
 

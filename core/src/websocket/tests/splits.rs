@@ -2,6 +2,8 @@
 
 use proptest::prelude::*;
 
+use super::deflate::{AGREED, FORGETFUL, RSV1, decode_with, inflating};
+use super::peer::Sender;
 use super::*;
 use crate::websocket::CloseCode;
 
@@ -37,24 +39,122 @@ fn corpus() -> Vec<Vec<u8>> {
         vec![FIN | BINARY, 0x85, 1, 2, 3, 4, 1, 2, 3, 4, 5],
         vec![FIN | 0x40 | BINARY, 126, 1, 1],
         vec![FIN | 3, 126, 1, 1],
+        // Closes: alone, with a code, with a reason, behind a ping, inside a message, broken, repeated.
+        [frame(FIN | CLOSE, b""), frame(FIN | CLOSE, b"")].concat(),
+        [frame(FIN | PING, b"?"), frame(FIN | CLOSE, b"\x03\xe8")].concat(),
+        [frame(FIN | CLOSE, b"\x0b\xb8ok"), frame(FIN | PING, b"?")].concat(),
+        [frame(TEXT, b"a"), frame(FIN | CLOSE, b"\x03\xf6")].concat(),
+        [frame(FIN | CLOSE, b"\x03\xed"), frame(FIN | TEXT, b"x")].concat(),
+        [frame(CLOSE, b"\x03\xe8"), frame(FIN | TEXT, b"x")].concat(),
+        [frame(FIN | CLOSE, "\u{3e8}é".as_bytes()), vec![0xff; 6]].concat(),
+        vec![FIN | CLOSE, 126, 0, 2, 3, 0xe8],
     ]
+}
+
+/// Streams on which compression was agreed.
+fn compressed_corpus() -> Vec<Vec<u8>> {
+    let hello = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+    let first = FIN | RSV1 | TEXT;
+    let mut sender = Sender::new(15);
+    let mut messages = |lens: [usize; 3]| {
+        let frames = lens.map(|len| {
+            let payload = sender.compress(&b"the price is 42, ".repeat(len));
+            frame(FIN | RSV1 | BINARY, &payload)
+        });
+        frames.concat()
+    };
+    let conversation = [
+        messages([1, 30, 2]),
+        frame(FIN | TEXT, "plain é".as_bytes()),
+        frame(RSV1 | TEXT, &hello[..2]),
+        frame(FIN | PING, b"between"),
+        frame(CONTINUATION, b""),
+        frame(FIN | CONTINUATION, &hello[2..]),
+        messages([0, 3, 100]),
+        frame(FIN | CLOSE, b"\x03\xe8bye"),
+        frame(first, &hello),
+    ];
+    vec![
+        conversation.concat(),
+        frame(first, &hello),
+        [
+            frame(RSV1 | TEXT, &hello[..3]),
+            frame(FIN | CONTINUATION, &hello[3..]),
+        ]
+        .concat(),
+        [
+            frame(first, &[0]),
+            frame(FIN | CLOSE, b""),
+            frame(first, &[0]),
+        ]
+        .concat(),
+        [
+            frame(RSV1 | TEXT, &hello[..1]),
+            frame(FIN | CLOSE, b"\x03\xe8"),
+        ]
+        .concat(),
+        // What is broken: data, their end, text, bits.
+        [frame(first, &[0]), frame(first, &[7]), frame(first, &[0])].concat(),
+        [frame(first, &hello[..6]), frame(first, &[0])].concat(),
+        [frame(first, b""), frame(first, &hello)].concat(),
+        [
+            frame(first, b"\x00\x02\x00\xfd\xffa\xff\x00"),
+            frame(first, &[0]),
+        ]
+        .concat(),
+        [
+            frame(RSV1 | TEXT, &[0]),
+            frame(FIN | RSV1 | CONTINUATION, &[0]),
+        ]
+        .concat(),
+        [frame(FIN | RSV1 | PING, b""), frame(first, &hello)].concat(),
+        // A reference to the message before, which is not there for whoever forgets.
+        [frame(first, &hello), frame(first, &[0xf2, 0, 0x11, 0, 0])].concat(),
+    ]
+}
+
+type NewDecoder = fn() -> Decoder;
+
+/// Every stream with the decoder that it is for.
+fn cases() -> Vec<(Vec<u8>, NewDecoder)> {
+    let plain = corpus()
+        .into_iter()
+        .map(|it| (it, Decoder::new as NewDecoder));
+    let mut cases: Vec<_> = plain.collect();
+    for stream in compressed_corpus() {
+        cases.push((stream.clone(), || inflating(&AGREED)));
+        cases.push((stream, || inflating(&FORGETFUL)));
+    }
+    cases
 }
 
 #[test]
 fn every_cut_of_a_stream_in_two_gives_the_same_items() {
     let limits = Limits::default();
-    for stream in corpus() {
-        let whole = decode(&limits, [&stream[..]]);
+    for (stream, decoder) in cases() {
+        let whole = decode_with(decoder(), &limits, [&stream[..]]);
         for cut in 0..=stream.len() {
             let (front, back) = stream.split_at(cut);
-            assert_eq!(
-                decode(&limits, [front, back]),
-                whole,
-                "{stream:02x?} at {cut}"
-            );
+            let got = decode_with(decoder(), &limits, [front, back]);
+            assert_eq!(got, whole, "{stream:02x?} at {cut}");
         }
-        assert_eq!(decode(&limits, stream.chunks(1)), whole, "{stream:02x?}");
+        let bytes = decode_with(decoder(), &limits, stream.chunks(1));
+        assert_eq!(bytes, whole, "{stream:02x?}");
     }
+}
+
+/// Every way to cut these bytes in pieces.
+pub(super) fn every_cutting(stream: &[u8]) -> impl Iterator<Item = Vec<&[u8]>> {
+    (0_u32..1 << (stream.len() - 1)).map(|cuts| {
+        let mut pieces = Vec::new();
+        let mut start = 0;
+        for end in (1..stream.len()).filter(|end| cuts >> (end - 1) & 1 == 1) {
+            pieces.push(&stream[start..end]);
+            start = end;
+        }
+        pieces.push(&stream[start..]);
+        pieces
+    })
 }
 
 #[test]
@@ -66,18 +166,15 @@ fn every_way_to_cut_a_short_stream_gives_the_same_items() {
         frame(FIN | CONTINUATION, b"x"),
         frame(FIN | CLOSE, b""),
     ];
-    let streams = corpus().into_iter().chain([fragmented.concat()]);
-    for stream in streams.filter(|stream| stream.len() <= 14) {
-        let whole = decode(&limits, [&stream[..]]);
-        for cuts in 0_u32..1 << (stream.len() - 1) {
-            let mut pieces = Vec::new();
-            let mut start = 0;
-            for end in (1..stream.len()).filter(|end| cuts >> (end - 1) & 1 == 1) {
-                pieces.push(&stream[start..end]);
-                start = end;
-            }
-            pieces.push(&stream[start..]);
-            assert_eq!(decode(&limits, pieces), whole, "{stream:02x?} at {cuts:b}");
+    let mut cases = cases();
+    cases.push((fragmented.concat(), Decoder::new));
+    cases.retain(|(stream, _)| stream.len() <= 14);
+    assert!(cases.len() > 20, "most are short");
+    for (stream, decoder) in cases {
+        let whole = decode_with(decoder(), &limits, [&stream[..]]);
+        for pieces in every_cutting(&stream) {
+            let got = decode_with(decoder(), &limits, pieces.iter().copied());
+            assert_eq!(got, whole, "{pieces:02x?}");
         }
     }
 }
