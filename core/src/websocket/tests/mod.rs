@@ -12,6 +12,7 @@ mod peer;
 mod responses;
 mod rules;
 mod splits;
+mod utf8;
 
 use super::{CloseFrame, Decoder, FRAGMENT_OVERHEAD_BYTES, Item, Limits, ProtocolError};
 use crate::message::Kind;
