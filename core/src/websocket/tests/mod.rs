@@ -2,6 +2,7 @@
 
 mod blocks;
 mod deflate;
+mod differential;
 mod handshake;
 mod headers;
 mod memory;
@@ -12,6 +13,7 @@ mod peer;
 mod responses;
 mod rules;
 mod splits;
+mod streams;
 mod utf8;
 
 use super::{CloseFrame, Decoder, FRAGMENT_OVERHEAD_BYTES, Item, Limits, ProtocolError};

@@ -13,9 +13,18 @@ use crate::websocket::{CloseCode, Opcode, close_payload, encode_frame};
 
 /// A stream whose reads end where the pieces end, and which then would block.
 #[derive(Debug, Default)]
-struct Pieces {
+pub(super) struct Pieces {
     read: VecDeque<Vec<u8>>,
     written: Vec<u8>,
+}
+
+impl Pieces {
+    pub(super) fn new(read: VecDeque<Vec<u8>>) -> Self {
+        Self {
+            read,
+            written: Vec::new(),
+        }
+    }
 }
 
 impl Read for Pieces {
@@ -50,27 +59,32 @@ enum Ended {
     Failed,
 }
 
+/// A message of tungstenite's in the words of these tests.
+pub(super) fn item(message: Message) -> Got {
+    match message {
+        Message::Text(payload) => text(payload.as_str()),
+        Message::Binary(payload) => binary(&payload),
+        Message::Ping(payload) => Got::Ping(payload.to_vec()),
+        Message::Pong(payload) => Got::Pong(payload.to_vec()),
+        Message::Close(frame) => Got::Close(frame.map(|frame| {
+            let code = CloseCode::from_u16(frame.code.into());
+            CloseFrame::new(code, frame.reason.as_str())
+        })),
+        Message::Frame(_) => panic!("raw frames are never read"),
+    }
+}
+
 fn oracle(role: Role, read: VecDeque<Vec<u8>>) -> (Vec<Got>, Ended) {
-    let pieces = Pieces {
-        read,
-        ..Pieces::default()
-    };
-    let mut socket = WebSocket::from_raw_socket(pieces, role, None);
+    let mut socket = WebSocket::from_raw_socket(Pieces::new(read), role, None);
     let mut got = Vec::new();
     loop {
         match socket.read() {
-            Ok(Message::Text(payload)) => got.push(text(payload.as_str())),
-            Ok(Message::Binary(payload)) => got.push(binary(&payload)),
-            Ok(Message::Ping(payload)) => got.push(Got::Ping(payload.to_vec())),
-            Ok(Message::Pong(payload)) => got.push(Got::Pong(payload.to_vec())),
-            Ok(Message::Close(frame)) => {
-                got.push(Got::Close(frame.map(|frame| {
-                    let code = CloseCode::from_u16(frame.code.into());
-                    CloseFrame::new(code, frame.reason.as_str())
-                })));
-                return (got, Ended::WaitingOrClosed);
+            Ok(message) => {
+                got.push(item(message));
+                if let Some(Got::Close(_)) = got.last() {
+                    return (got, Ended::WaitingOrClosed);
+                }
             }
-            Ok(Message::Frame(_)) => panic!("raw frames are never read"),
             Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                 return (got, Ended::WaitingOrClosed);
             }
