@@ -2,6 +2,7 @@
 
 #![allow(unreachable_pub, unnameable_types, reason = "modules of a test binary")]
 
+mod floods;
 #[path = "../pair/mod.rs"]
 mod pair;
 mod refusals;
