@@ -105,9 +105,12 @@ impl TlsKeys {
                 builder.roots(native_roots().map_err(|error| Refusal::new(ROOTS, error))?)
             }
             Roots::Platform => {
-                return platform_tls(builder).map_err(|error| match error {
-                    PlatformTlsError::Config(error) => refused(error),
-                    error => Refusal::new(ROOTS, error),
+                return platform_tls(builder).map_err(|error| {
+                    if let PlatformTlsError::Config(error) = error {
+                        refused(error)
+                    } else {
+                        Refusal::new(ROOTS, error)
+                    }
                 });
             }
             Roots::File(file) => builder
