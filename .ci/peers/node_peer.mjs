@@ -2,14 +2,19 @@
 
 import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
+import { createServer } from "node:http";
+import { createServer as createSecureServer } from "node:https";
 import { join } from "node:path";
 
 const { WebSocketServer } = createRequire(join(process.env.PEER_NODE_MODULES, "x.js"))("ws");
 const [mode, port] = process.argv.slice(2);
 const messages = read(process.env.PEER_MESSAGES);
 
-const server = new WebSocketServer({ host: "127.0.0.1", port: Number(port), maxPayload: 1 << 21 });
-server.on("listening", () => say({ listening: server.address().port }));
+// Over TLS if PEER_IDENTITY names a file with a certificate and its key.
+const identity = process.env.PEER_IDENTITY && readFileSync(process.env.PEER_IDENTITY);
+const carrier = identity ? createSecureServer({ cert: identity, key: identity }) : createServer();
+const server = new WebSocketServer({ server: carrier, maxPayload: 1 << 21 });
+carrier.listen(Number(port), "127.0.0.1", () => say({ listening: carrier.address().port }));
 server.on("connection", (socket) => {
   socket.on("error", (error) => say({ error: error.message }));
   socket.on("close", (code) => say({ closed: code }));

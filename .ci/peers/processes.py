@@ -31,6 +31,8 @@ class Tools:
     ropewalk: str
     node_modules: str
     scratch: Path
+    # What the command's environment has beside that of the checks.
+    environment: dict = field(default_factory=dict)
 
     def directory(self, name):
         path = self.scratch / re.sub(r"\W+", "-", name)
@@ -56,12 +58,18 @@ class Ropewalk:
 
     def __init__(self, tools, *arguments, stdout=asyncio.subprocess.PIPE):
         self.arguments = [tools.ropewalk, *map(str, arguments)]
+        self.environment = {**os.environ, **tools.environment}
         self.stdout = stdout
 
     async def __aenter__(self):
         pipe = asyncio.subprocess.PIPE
         self.process = await asyncio.create_subprocess_exec(
-            *self.arguments, stdin=asyncio.subprocess.DEVNULL, stdout=self.stdout, stderr=pipe, limit=LINE_MAX
+            *self.arguments,
+            env=self.environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=self.stdout,
+            stderr=pipe,
+            limit=LINE_MAX,
         )
         self.errors = asyncio.create_task(self.process.stderr.read())
         return self
@@ -106,14 +114,18 @@ async def ropewalk(tools, *arguments):
 class Peer:
     """A server in a process of its own, which prints JSON lines."""
 
-    def __init__(self, arguments, environment):
+    def __init__(self, arguments, environment, scheme="ws"):
         self.arguments = arguments
         self.environment = environment
+        self.scheme = scheme
 
     @classmethod
-    def node(cls, tools, mode, messages, port=0):
+    def node(cls, tools, mode, messages, port=0, identity=None):
+        """With `identity`, a file with a certificate and its key, it speaks TLS."""
         environment = {"PEER_NODE_MODULES": tools.node_modules, "PEER_MESSAGES": str(messages.directory)}
-        return cls(["node", HERE / "node_peer.mjs", mode, port], environment)
+        if identity:
+            environment["PEER_IDENTITY"] = str(identity)
+        return cls(["node", HERE / "node_peer.mjs", mode, port], environment, "wss" if identity else "ws")
 
     @classmethod
     def pywebsocket(cls, messages):
@@ -151,7 +163,7 @@ class Peer:
         return said
 
     def url(self, path="/"):
-        return f"ws://127.0.0.1:{self.port}{path}"
+        return f"{self.scheme}://127.0.0.1:{self.port}{path}"
 
 
 RECEIVED_AT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")

@@ -7,11 +7,11 @@ from websockets.asyncio.server import serve
 
 
 @asynccontextmanager
-async def websocket_server(handler):
-    """Serves every session with `handler`, and yields the URL."""
+async def websocket_server(handler, tls=None):
+    """Serves every session with `handler`, over TLS if there is a context for it, and yields the URL."""
     options = dict(ping_interval=None, max_size=1 << 21, close_timeout=10)
-    async with serve(handler, "127.0.0.1", 0, **options) as server:
-        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    async with serve(handler, "127.0.0.1", 0, ssl=tls, **options) as server:
+        yield f"{'wss' if tls else 'ws'}://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
 
 
 @asynccontextmanager

@@ -19,6 +19,7 @@ import exchange_checks
 import load_checks
 import reconnect_checks
 import secret_checks
+import tls_checks
 from processes import Failed, Tools
 
 # A check that hangs is a check that failed.
@@ -26,7 +27,7 @@ SECONDS_MAX = 300
 
 
 async def main(ropewalk, node_modules, word=""):
-    suites = [config_checks, document_checks, secret_checks, exchange_checks, end_checks, reconnect_checks, load_checks]
+    suites = [config_checks, document_checks, secret_checks, exchange_checks, tls_checks, end_checks, reconnect_checks, load_checks]
     checks = [check for suite in suites for check in suite.checks() if word in check[0]]
     passed = 0
     with tempfile.TemporaryDirectory(prefix="ropewalk-peers-") as scratch:

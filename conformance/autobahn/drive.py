@@ -4,10 +4,12 @@ Called by `run`, which installs what is needed; see there for the options."""
 
 import argparse
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -29,9 +31,10 @@ class ClientFailed(Exception):
 class Client:
     """The command on one runtime."""
 
-    def __init__(self, command, runtime):
+    def __init__(self, command, runtime, authority):
         self.command = command
         self.runtime = runtime
+        self.environment = {**os.environ, **(authority.trusted if authority else {})}
 
     def count(self, url):
         """How many cases the server has."""
@@ -61,6 +64,7 @@ class Client:
             errors="replace",
             timeout=CASE_SECONDS_MAX,
             check=False,
+            env=self.environment,
         )
 
 
@@ -81,12 +85,13 @@ def play(client, server, count_expected):
     return count, faults
 
 
-def judge(runtime, options, reports):
+def judge(runtime, options, reports, authority):
     """Runs the cases on one runtime and prints what came of it; whether all was as expected."""
     patterns, count_expected = options.set
     begun = time.monotonic()
-    with SERVERS[options.server](options.tools, patterns, reports) as server:
-        count, faults = play(Client(options.ropewalk, runtime), server, count_expected)
+    identity = authority and authority.identity
+    with SERVERS[options.server](options.tools, patterns, reports, identity) as server:
+        count, faults = play(Client(options.ropewalk, runtime, authority), server, count_expected)
     reported = verdicts.read_verdicts(reports / "index.json", runtime)
     deviations = verdicts.read_expectations(HERE / "expectations.toml", options.server)
 
@@ -98,10 +103,27 @@ def judge(runtime, options, reports):
         problems += [f"{pattern}: no case has this id" for pattern in verdicts.idle(reported, deviations)]
 
     tally = ", ".join(f"{number} {behavior}" for behavior, number in verdicts.tally(reported).most_common())
-    print(f"{options.server}, {runtime}: {count} cases in {time.monotonic() - begun:.0f} s: {tally}", flush=True)
+    print(f"{told(options, runtime)}: {count} cases in {time.monotonic() - begun:.0f} s: {tally}", flush=True)
     for problem in problems:
         print(f"  {problem}", flush=True)
     return not problems
+
+
+def told(options, runtime):
+    return f"{options.server}{' over TLS' if options.wss else ''}, {runtime}"
+
+
+def run_all(options, authority):
+    good = True
+    for runtime in options.runtime or RUNTIMES:
+        reports = options.reports / f"{options.server}{'-wss' if options.wss else ''}-{runtime}"
+        shutil.rmtree(reports, ignore_errors=True)
+        try:
+            good &= judge(runtime, options, reports, authority)
+        except (ServerFailed, ClientFailed, verdicts.BadExpectations) as problem:
+            print(f"{told(options, runtime)}: {problem}", flush=True)
+            good = False
+    return good
 
 
 def main():
@@ -112,17 +134,17 @@ def main():
     parser.add_argument("--server", choices=sorted(SERVERS), required=True)
     parser.add_argument("--set", type=case_sets.select, default="light")
     parser.add_argument("--runtime", choices=RUNTIMES, action="append")
+    parser.add_argument("--wss", action="store_true")
     options = parser.parse_args()
 
-    good = True
-    for runtime in options.runtime or RUNTIMES:
-        reports = options.reports / f"{options.server}-{runtime}"
-        shutil.rmtree(reports, ignore_errors=True)
-        try:
-            good &= judge(runtime, options, reports)
-        except (ServerFailed, ClientFailed, verdicts.BadExpectations) as problem:
-            print(f"{options.server}, {runtime}: {problem}", flush=True)
-            good = False
+    if options.wss:
+        # What it is made with is there only where it is needed.
+        from authority import Authority
+
+        with tempfile.TemporaryDirectory(prefix="ropewalk-autobahn-") as directory:
+            good = run_all(options, Authority(Path(directory)))
+    else:
+        good = run_all(options, None)
     print("as expected" if good else f"NOT as expected; the servers' reports are in {options.reports}")
     return 0 if good else 1
 

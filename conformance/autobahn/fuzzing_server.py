@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -19,8 +20,9 @@ class ServerFailed(Exception):
 class FuzzingServer:
     """A server that listens on `url` from the start of the block to its end."""
 
-    def __init__(self, command, announcement, outdir, *, writes_reports_at_its_end):
+    def __init__(self, command, announcement, outdir, *, scheme="ws", writes_reports_at_its_end):
         self.command = command
+        self.scheme = scheme
         self.announcement = re.compile(announcement)
         self.outdir = outdir
         self.index = outdir / "index.json"
@@ -40,7 +42,7 @@ class FuzzingServer:
             )
         try:
             found = self.wait_for(lambda: self.announcement.search(self.said()), "does not say its port")
-            self.url = f"ws://127.0.0.1:{found[1]}"
+            self.url = f"{self.scheme}://127.0.0.1:{found[1]}"
         except BaseException:
             self.end()
             raise
@@ -77,18 +79,24 @@ class FuzzingServer:
         return found
 
 
-def autobahn(tools, patterns, outdir):
+def autobahn(tools, patterns, outdir, identity):
     """Autobahn's own server; its reports are written when the client asks for them."""
     python = tools / "py2" / "bin" / "python"
-    command = [python, "-W", "ignore", HERE / "autobahn_server.py", outdir, *patterns]
-    return FuzzingServer(command, r"(?m)^port (\d+)$", outdir, writes_reports_at_its_end=False)
+    tls = ["--tls", identity] if identity else []
+    command = [python, "-W", "ignore", HERE / "autobahn_server.py", *tls, outdir, *patterns]
+    scheme = "wss" if identity else "ws"
+    return FuzzingServer(command, r"(?m)^port (\d+)$", outdir, scheme=scheme, writes_reports_at_its_end=False)
 
 
-def kosoku(tools, patterns, outdir):
+def kosoku(tools, patterns, outdir, identity):
     """The same cases on kosoku's engine; it ends when the client asks for reports."""
     chosen = [word for pattern in patterns for word in ("--include", pattern)]
     command = [tools / "kosoku" / "bin" / "kosoku", "--mode", "fuzzingserver", "--outdir", outdir, *chosen, "127.0.0.1:0"]
-    return FuzzingServer(command, r"listening on ws://127\.0\.0\.1:(\d+)", outdir, writes_reports_at_its_end=True)
+    announcement, scheme = r"listening on ws://127\.0\.0\.1:(\d+)", "ws"
+    if identity:
+        command = [sys.executable, HERE / "tls_front.py", identity, *command]
+        announcement, scheme = r"(?m)^front (\d+)$", "wss"
+    return FuzzingServer(command, announcement, outdir, scheme=scheme, writes_reports_at_its_end=True)
 
 
 SERVERS = {"autobahn": autobahn, "kosoku": kosoku}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from case_sets import matches, order
 
 _KEYS = {"cases", "behavior", "close", "server", "reason"}
-_VERDICTS = {"OK", "NON-STRICT", "INFORMATIONAL", "UNIMPLEMENTED", "FAILED", "UNCLEAN", "WRONG CODE", "FAILED BY CLIENT"}
+_VERDICTS = {"OK", "NON-STRICT", "INFORMATIONAL", "UNIMPLEMENTED", "FAILED", "ERROR", "UNCLEAN", "WRONG CODE", "FAILED BY CLIENT"}
 
 
 class BadExpectations(Exception):

@@ -131,6 +131,43 @@ fn the_authorities_of_the_system_are_trusted_on_every_runtime() {
     }
 }
 
+/// Elsewhere the platform does not ask the environment whom to trust.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_platform_judges_servers_where_it_is_asked_to() {
+    let authority = Authority::new();
+    let roots = authority.roots("platform.pem");
+    let url = authority.server(Clients::Known, greet);
+    let config = format!(
+        "[[connection]]\nurl = \"{url}\"\n[connection.backoff]\nattempts_max = 1\n[connection.tls]\nroots = \"platform\"\nclient_certificate = \"{}\"\n",
+        authority.identity("platform-client.pem").display(),
+    );
+    let config = written("platform.toml", &config);
+    let path = config.to_str().unwrap();
+    let printed = trusting(&roots, &["check", path]);
+    assert_eq!(printed.status.code(), Some(0), "{}", text(&printed.stderr));
+    let again = written("platform-again.toml", text(&printed.stdout));
+    let again = again.to_str().unwrap();
+    for runtime in RUNTIMES {
+        let tap = ["tap", "--runtime", runtime, "--count", "1", "--config"];
+        hello_came(&trusting(&roots, &[&tap[..], &[path]].concat()));
+        hello_came(&trusting(&roots, &[&tap[..], &[again]].concat()));
+    }
+
+    let strangers = Authority::new().roots("platform-stranger.pem");
+    let output = trusting(&strangers, &["tap", "--config", path]);
+    assert_eq!(output.status.code(), Some(1));
+    let events = text(&output.stderr);
+    assert!(events.contains("no trusted authority issued"), "{events}");
+
+    let nobody = written("platform-none.pem", "");
+    let output = trusting(&nobody, &["check", path]);
+    assert_eq!(output.status.code(), Some(2));
+    let problem = text(&output.stderr);
+    assert!(problem.contains("`connection.tls.roots`"), "{problem}");
+    assert!(problem.contains("cannot verify servers"), "{problem}");
+}
+
 #[test]
 fn others_are_not_trusted_and_the_reason_is_told() {
     let url = Authority::new().server(Clients::Anybody, greet);

@@ -38,6 +38,8 @@ mod mailbox;
 #[cfg(feature = "tls")]
 mod native_tls;
 mod oneshot;
+#[cfg(feature = "platform-verifier")]
+mod platform_tls;
 mod process;
 mod ready;
 mod report;
@@ -63,6 +65,8 @@ pub use handle::ConnectionHandle;
 pub use letters::{Letter, LetterBounds, Letters};
 #[cfg(feature = "tls")]
 pub use native_tls::{NativeRootsError, native_roots, native_tls};
+#[cfg(feature = "platform-verifier")]
+pub use platform_tls::{PlatformTlsError, platform_tls};
 pub use report::{NamedReport, Report};
 pub use runtime::{Runtime, SelfConnect, Socket, Timer, refuse_self_connect};
 pub use sender::{Closed, Permit, Receipt, Sender};

@@ -4,11 +4,11 @@ use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 
-use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
+use rustls::client::{ResolvesClientCert, WantsClientCert, WebPkiServerVerifier};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, SignatureScheme};
 
 use super::records::{Rustls, server_name};
 use super::{Connector, Records, TlsConfig, TlsConfigError, TlsError};
@@ -18,7 +18,21 @@ use crate::target::Host;
 pub(super) const ALPN: &[u8] = b"http/1.1";
 
 impl TlsConfig {
-    /// A configuration to be made: TLS 1.2 and 1.3 with ring, ALPN `http/1.1`, sessions resumed on redial.
+    /// A configuration to be made: TLS 1.2 and 1.3 with ring, ALPN `http/1.1`, sessions resumed on redial. Kept for
+    /// that are, for each of 32 hosts, the last session over TLS 1.2 and the last eight over TLS 1.3, of which each
+    /// is used once; a further host takes the place of the first. Without a session there is a full handshake.
+    ///
+    /// ```
+    /// use ropewalk_core::TlsConfig;
+    /// # use ropewalk_core::tls::TlsConfigError;
+    ///
+    /// fn private(root: &[u8], chain: &[u8], key: &[u8]) -> Result<TlsConfig, TlsConfigError> {
+    ///     TlsConfig::builder()
+    ///         .roots_pem(root)?
+    ///         .client_certificate_pem(chain, key)?
+    ///         .build()
+    /// }
+    /// ```
     pub fn builder() -> TlsConfigBuilder {
         TlsConfigBuilder {
             roots: RootCertStore::empty(),
@@ -118,22 +132,36 @@ impl TlsConfigBuilder {
     /// # Errors
     /// [`TlsConfigError::NoRoots`] if nobody is trusted, [`TlsConfigError::Identity`] if the client
     /// certificate and the key cannot be used together.
-    pub fn build(self) -> Result<TlsConfig, TlsConfigError> {
+    pub fn build(mut self) -> Result<TlsConfig, TlsConfigError> {
         if self.roots.is_empty() {
             return Err(TlsConfigError::NoRoots);
         }
+        let roots = Arc::new(std::mem::replace(&mut self.roots, RootCertStore::empty()));
         // Not the process's default provider: which one that is depends on what else is linked in.
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = WebPkiServerVerifier::builder_with_provider(
-            Arc::new(self.roots),
-            Arc::clone(&provider),
-        )
-        .build()
-        .map_err(|error| TlsConfigError::Root(error.to_string().into()))?;
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
+            .build()
+            .map_err(|error| TlsConfigError::Root(error.to_string().into()))?;
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("ring has cipher suites for TLS 1.2 and 1.3")
             .with_webpki_verifier(verifier);
+        self.build_verified(builder)
+    }
+
+    /// The configuration with a verifier that was chosen in rustls' own builder, such as the platform's or one
+    /// with revocation lists. What [`from_rustls`](TlsConfig::from_rustls) says of such a choice holds here too.
+    ///
+    /// # Errors
+    /// [`TlsConfigError::RootsUnused`] if roots were given, which the verifier would not know of, and
+    /// [`TlsConfigError::Identity`] as for [`build`](Self::build).
+    pub fn build_verified(
+        self,
+        builder: ConfigBuilder<ClientConfig, WantsClientCert>,
+    ) -> Result<TlsConfig, TlsConfigError> {
+        if !self.roots.is_empty() {
+            return Err(TlsConfigError::RootsUnused);
+        }
         let mut config = match self.identity {
             Some((chain, key)) => builder
                 .with_client_auth_cert(chain, key)

@@ -103,6 +103,9 @@ pub enum TlsConfigError {
     /// There is nobody to trust: no server could be verified.
     #[error("there is no root certificate: no server could be trusted")]
     NoRoots,
+    /// Roots were given beside a verifier that has its own.
+    #[error("root certificates were given beside a verifier that would not use them")]
+    RootsUnused,
     /// A text that should hold certificates holds none that can be read.
     #[error("there is no certificate that can be read among the {0}")]
     Certificates(&'static str),

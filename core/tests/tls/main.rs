@@ -2,6 +2,7 @@
 
 #![allow(unreachable_pub, unnameable_types, reason = "modules of a test binary")]
 
+mod floods;
 #[path = "../pair/mod.rs"]
 mod pair;
 mod refusals;
@@ -9,10 +10,12 @@ mod server;
 mod streams;
 mod writing;
 
+use std::sync::Arc;
+
 use pair::{Pair, frames_of, text};
 use ropewalk_core::tls::TlsConfigError;
-use ropewalk_core::tls::rustls::HandshakeKind;
 use ropewalk_core::tls::rustls::version::{TLS12, TLS13};
+use ropewalk_core::tls::rustls::{self, HandshakeKind};
 use ropewalk_core::{
     AttemptRequest, CloseReason, Consumer, EventKind, GaveUpCause, Hooks, Input, Provider,
     Settings, State, Target, TlsConfig, TlsErrorKind, TransportError, TransportErrorKind,
@@ -20,6 +23,10 @@ use ropewalk_core::{
 use server::{Authority, HOST, Secure, Setup, URL, trusting};
 
 const TEXT: u8 = 1;
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
 
 fn last_closed(pair: &Pair) -> &CloseReason {
     let closed = pair.kinds().into_iter().rev().find_map(|kind| {
@@ -223,6 +230,14 @@ fn a_configuration_that_cannot_work_is_refused_and_shows_no_key() {
         TlsConfigError::Certificates("roots")
     );
     let authority = Authority::new();
+    let verified = rustls::ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(authority.roots());
+    assert_eq!(
+        trusting(&authority).build_verified(verified).unwrap_err(),
+        TlsConfigError::RootsUnused
+    );
     let [one, other] = ["one", "other"].map(|name| authority.issue(&[name]));
     let [chain, key] = [one.certificate.pem(), other.key.serialize_pem()];
     let mismatched = trusting(&authority)

@@ -1,19 +1,22 @@
 //! Servers that are not trusted, clients that are not, and what is neither.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
-use rcgen::{CertificateParams, DnType, SanType, date_time_ymd};
+use rcgen::{CertificateParams, DnType, SanType, SerialNumber, date_time_ymd};
+use ropewalk_core::tls::rustls::ClientConfig;
+use ropewalk_core::tls::rustls::client::WebPkiServerVerifier;
 use ropewalk_core::tls::rustls::version::{TLS12, TLS13};
 use ropewalk_core::tls::{CertificateProblem, CertificateRequests};
 use ropewalk_core::{
-    Class, CloseReason, EventKind, GaveUpCause, Hooks, Settings, State, TimerKind, TlsErrorKind,
-    TransportErrorKind,
+    Class, CloseReason, EventKind, GaveUpCause, Hooks, Settings, State, TimerKind, TlsConfig,
+    TlsErrorKind, TransportErrorKind,
 };
 
 use crate::pair::Pair;
 use crate::server::{Authority, HOST, Secure, Setup, URL, record_types, trusting};
-use crate::{end, last_closed, reset};
+use crate::{end, last_closed, provider, reset};
 
 const HANDSHAKE: u8 = 22;
 
@@ -142,6 +145,39 @@ fn a_server_that_does_not_prove_its_name_is_given_up_and_hears_not_one_byte_of_h
             assert_eq!(secure.pair.socket, None);
         }
     }
+}
+
+#[test]
+fn a_verifier_of_ones_own_can_know_what_was_revoked() {
+    let authority = Authority::new();
+    let serial = || SerialNumber::from(7_u64);
+    let issued = authority.issue_with(&[HOST], |params| params.serial_number = Some(serial()));
+    let tls = |serial| {
+        let roots = Arc::new(authority.roots());
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider())
+            .with_crls([authority.revoking(serial)])
+            .build()
+            .expect("a root and a list");
+        let verified = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_webpki_verifier(verifier);
+        TlsConfig::builder()
+            .build_verified(verified)
+            .expect("a verifier")
+    };
+    let to = |tls| {
+        let config = Setup::default().config(&issued);
+        Secure::to(URL, tls, config, Settings::default(), Hooks::default())
+    };
+    let mut secure = to(tls(serial()));
+    let written = refused(&mut secure);
+    let kind = TlsErrorKind::Certificate(CertificateProblem::Revoked);
+    assert_eq!(tls_kind(&secure.pair), kind);
+    assert_eq!(gave_up(&secure.pair), Some(GaveUpCause::Terminal));
+    assert_eq!(record_types(&written), [HANDSHAKE]);
+    // The list is about another certificate.
+    to(tls(SerialNumber::from(8_u64))).open();
 }
 
 #[test]

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
+    IsCa, KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber, date_time_ymd,
 };
-use ropewalk_core::tls::rustls::pki_types::PrivateKeyDer;
+use ropewalk_core::tls::rustls::pki_types::{CertificateRevocationListDer, PrivateKeyDer};
 use ropewalk_core::tls::rustls::server::WebPkiClientVerifier;
 use ropewalk_core::tls::rustls::{
     self, ALL_VERSIONS, RootCertStore, ServerConfig, ServerConnection, SupportedProtocolVersion,
@@ -45,6 +46,24 @@ impl Authority {
         let mut roots = RootCertStore::empty();
         roots.add(self.0.der().clone()).expect("a root");
         roots
+    }
+
+    /// The list of certificates that this authority took back.
+    pub fn revoking(&self, serial: SerialNumber) -> CertificateRevocationListDer<'static> {
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2000, 1, 1),
+            next_update: date_time_ymd(3000, 1, 1),
+            crl_number: SerialNumber::from(1_u64),
+            issuing_distribution_point: None,
+            revoked_certs: vec![RevokedCertParams {
+                serial_number: serial,
+                revocation_time: date_time_ymd(2001, 1, 1),
+                reason_code: None,
+                invalidity_date: None,
+            }],
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.0).expect("a list").into()
     }
 
     /// Issues a certificate for these names, valid now.
@@ -243,7 +262,7 @@ impl Secure {
         let request = std::mem::take(&mut self.server.plaintext);
         self.server.say(&response_to(&request));
         self.exchange(piece);
-        assert_eq!(self.pair.state(), State::Open);
+        assert_eq!(self.pair.state(), State::Open, "{:?}", self.pair.kinds());
     }
 
     /// Waits for the next dial, and accepts it: a new connection to the same server.

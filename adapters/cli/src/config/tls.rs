@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use ropewalk_core::TlsConfig;
 use ropewalk_core::tls::TlsConfigError;
-use ropewalk_driver::{native_roots, native_tls};
+use ropewalk_driver::{PlatformTlsError, native_roots, native_tls, platform_tls};
 use serde::{Deserialize, Serialize};
 
 use super::connection::Refusal;
@@ -28,6 +28,8 @@ enum Roots {
     /// Those that this system trusts.
     #[default]
     Native,
+    /// Those that this system trusts, as it judges itself.
+    Platform,
     /// Those in this file, in PEM.
     File(PathBuf),
 }
@@ -42,11 +44,9 @@ impl TryFrom<PathBuf> for Roots {
 
     fn try_from(path: PathBuf) -> Result<Self, String> {
         match path.to_str() {
-            Some("") => Err(format!("`{NATIVE}`, or a PEM file")),
+            Some("") => Err(format!("`{NATIVE}`, `{PLATFORM}`, or a PEM file")),
             Some(NATIVE) => Ok(Self::Native),
-            Some(PLATFORM) => Err(format!(
-                "`{PLATFORM}` is not in this version: it has `{NATIVE}` and PEM files"
-            )),
+            Some(PLATFORM) => Ok(Self::Platform),
             Some(_) | None => Ok(Self::File(path)),
         }
     }
@@ -56,6 +56,7 @@ impl From<Roots> for PathBuf {
     fn from(roots: Roots) -> Self {
         match roots {
             Roots::Native => NATIVE.into(),
+            Roots::Platform => PLATFORM.into(),
             Roots::File(path) => path,
         }
     }
@@ -92,26 +93,37 @@ impl TlsKeys {
         if *self == Self::default() {
             return native_tls().map_err(|error| Refusal::new(ROOTS, error));
         }
-        let builder = TlsConfig::builder();
-        let mut builder = match &self.roots {
-            Roots::Native => {
-                builder.roots(native_roots().map_err(|error| Refusal::new(ROOTS, error))?)
-            }
-            Roots::File(file) => builder
-                .roots_pem(&read(ROOTS, file)?)
-                .map_err(|error| in_file(ROOTS, file, error))?,
-        };
+        let mut builder = TlsConfig::builder();
         if let Some(file) = &self.client_certificate {
             let pem = read(CLIENT_CERTIFICATE, file)?;
             builder = builder
                 .client_certificate_pem(&pem, &pem)
                 .map_err(|error| in_file(CLIENT_CERTIFICATE, file, error))?;
         }
-        builder.build().map_err(|error| {
-            let is_ours = matches!(error, TlsConfigError::Key | TlsConfigError::Identity(_));
-            Refusal::new(if is_ours { CLIENT_CERTIFICATE } else { ROOTS }, error)
-        })
+        let builder = match &self.roots {
+            Roots::Native => {
+                builder.roots(native_roots().map_err(|error| Refusal::new(ROOTS, error))?)
+            }
+            Roots::Platform => {
+                return platform_tls(builder).map_err(|error| {
+                    if let PlatformTlsError::Config(error) = error {
+                        refused(error)
+                    } else {
+                        Refusal::new(ROOTS, error)
+                    }
+                });
+            }
+            Roots::File(file) => builder
+                .roots_pem(&read(ROOTS, file)?)
+                .map_err(|error| in_file(ROOTS, file, error))?,
+        };
+        builder.build().map_err(refused)
     }
+}
+
+fn refused(error: TlsConfigError) -> Refusal {
+    let is_ours = matches!(error, TlsConfigError::Key | TlsConfigError::Identity(_));
+    Refusal::new(if is_ours { CLIENT_CERTIFICATE } else { ROOTS }, error)
 }
 
 /// Names are relative to the working directory, as on a command line.
