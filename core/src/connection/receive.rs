@@ -50,7 +50,9 @@ impl Connection {
         if let Some(session) = &mut self.session {
             session.received(step.now);
         }
-        taken + self.receive_frames(step, &bytes[taken..])
+        taken += self.receive_frames(step, &bytes[taken..]);
+        self.time_message(step);
+        taken
     }
 
     fn receive_frames(&mut self, step: &mut Step<'_>, bytes: &[u8]) -> usize {
@@ -77,6 +79,7 @@ impl Connection {
                 Ok(Some(Item::Message { kind, payload })) => {
                     session.has_sign_of_life = true;
                     session.last_data_at = step.now;
+                    session.arriving = None;
                     self.tally.received += 1;
                     self.tally.received_bytes += payload.len() as u64;
                     let message = MessageRef::new(kind, payload, self.tally.received, step.now);
