@@ -217,7 +217,7 @@ pub enum TimerKind {
     KeepaliveTimeout,
     /// No data message arrived for `stale_after`.
     Stale,
-    /// A message was not complete in time: `timeouts.message`, or 30 s while nothing else is read because all
+    /// A message was not complete in time: `timeouts.message`, or 10 s while nothing else is read because all
     /// connections together hold as much as they may.
     Message,
     /// The peer accepted no byte of what was waiting.

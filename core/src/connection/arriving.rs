@@ -8,7 +8,7 @@ use crate::time::Instant;
 use super::{Connection, Step, Turn};
 
 /// How long a message may take, whatever the settings say of others, while its socket is the only one that is read.
-const ALONE_MAX: Duration = Duration::from_secs(30);
+const ALONE_MAX: Duration = Duration::from_secs(10);
 
 /// The time of a message of which only a part is here.
 #[derive(Debug)]
@@ -38,12 +38,13 @@ impl Connection {
 
     /// The connection is the only one that is read from now on, for the sake of its unfinished message.
     pub(crate) fn read_alone(&mut self, now: Instant, unread: Duration) {
+        let has_limit = self.settings().timeouts.message.is_some();
         let Some(session) = &mut self.session else {
             return;
         };
         match &mut session.arriving {
-            Some(arriving) => arriving.leave_out(unread),
-            None => {
+            Some(arriving) if has_limit => arriving.leave_out(unread),
+            Some(_) | None => {
                 let due = now + ALONE_MAX;
                 session.arriving = Some(Box::new(Arriving { due, unread }));
             }

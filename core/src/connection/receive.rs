@@ -68,6 +68,8 @@ impl Connection {
             let Some(session) = &mut self.session else {
                 return bytes.len();
             };
+            // What was just handed over has been copied, whether or not more is to be read.
+            session.decoder.release();
             if session.is_deaf() {
                 return bytes.len();
             }
@@ -246,8 +248,9 @@ impl Intake<'_> {
                 return Meaning::Fail(failure);
             }
         } else {
-            let policy = &self.config.settings().batch;
-            self.inbound.push(policy, self.generation, message);
+            let settings = self.config.settings();
+            let (policy, bounds) = (&settings.batch, &settings.inbound);
+            self.inbound.push(policy, bounds, self.generation, message);
             let is_urgent = hooks
                 .urgent
                 .as_ref()

@@ -24,6 +24,8 @@ pub(super) struct Budget {
     pub(super) reading: Reading,
     /// Who is read although the others are not.
     pub(super) except: Option<Except>,
+    /// The slot whose turn was last.
+    last: Option<u32>,
     /// The slots of connections that can let go of something only if they are read.
     begun: BTreeSet<u32>,
     /// When reading was paused last.
@@ -48,6 +50,7 @@ impl Budget {
             has_asked: false,
             reading: Reading::Resumed,
             except: None,
+            last: None,
             begun: BTreeSet::new(),
             paused_at: Instant::ORIGIN,
             unread: Duration::ZERO,
@@ -87,9 +90,11 @@ impl Budget {
         }
     }
 
-    /// Whose turn it is after this slot's: everybody's comes.
-    fn next_begun(&self, after: Option<u32>) -> Option<u32> {
-        let behind = after.and_then(|slot| self.begun.range(slot.saturating_add(1)..).next());
+    /// Whose turn is next: everybody's comes.
+    fn next_begun(&self) -> Option<u32> {
+        let behind = self
+            .last
+            .and_then(|slot| self.begun.range(slot.saturating_add(1)..).next());
         behind.or_else(|| self.begun.first()).copied()
     }
 
@@ -168,7 +173,7 @@ impl ConnectionSet {
             Reading::Resumed => None,
             Reading::Paused => current
                 .filter(|except| self.is_unfinished(except))
-                .or_else(|| self.let_next(current)),
+                .or_else(|| self.let_next()),
         };
         let except = self.budget.except.map(|it| it.socket);
         if (reading, except) != before {
@@ -186,9 +191,9 @@ impl ConnectionSet {
     }
 
     /// Gives the next connection its turn, and a time for it: all others wait.
-    fn let_next(&mut self, last: Option<Except>) -> Option<Except> {
-        let last = last.map(|except| except.socket.connection.index);
-        let index = self.budget.next_begun(last)?;
+    fn let_next(&mut self) -> Option<Except> {
+        let index = self.budget.next_begun()?;
+        self.budget.last = Some(index);
         let unread = self.budget.unread_until(self.latest);
         let connection = self.slots[index as usize].connection.as_mut()?;
         connection.read_alone(self.latest, unread);
@@ -196,8 +201,11 @@ impl ConnectionSet {
             socket: connection.socket(),
             received: connection.received(),
         };
-        let id = except.socket.connection;
-        self.arm(id);
+        // What is due already is about to be looked at.
+        let deadline = connection.next_deadline();
+        if deadline.is_some_and(|(at, _)| !at.is_due(self.latest)) {
+            self.arm(except.socket.connection);
+        }
         Some(except)
     }
 

@@ -138,8 +138,8 @@ impl Decoder {
 
     /// Takes the next item from the front of `input` and advances `input` behind it.
     ///
-    /// `None` means that the input is used up; what is partial is kept inside. Call until then before
-    /// bringing more: only the next call gives back the memory of the item just handed over.
+    /// `None` means that the input is used up; what is partial is kept inside. The memory of the item just handed
+    /// over is given back by the next call, or by [`release`](Self::release).
     ///
     /// # Errors
     ///
@@ -481,8 +481,8 @@ impl Decoder {
         }
     }
 
-    /// Frees what the last call handed over.
-    fn release(&mut self) {
+    /// Frees what the last call of [`next`](Self::next) handed over.
+    pub fn release(&mut self) {
         if self.kind.is_none() && self.message.capacity() > 0 {
             self.message = Vec::new();
         }
