@@ -9,6 +9,7 @@ mod frames;
 mod giants;
 mod handshakes;
 
+mod tls;
 mod unread;
 mod world;
 
