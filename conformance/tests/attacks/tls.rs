@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 
 use rcgen::{CertificateParams, KeyPair};
-use ropewalk_conformance::wire::server_frame;
+use ropewalk_conformance::wire::{server_frame, switching_protocols};
 use ropewalk_core::tls::rustls::pki_types::PrivateKeyDer;
 use ropewalk_core::tls::rustls::{ServerConfig, ServerConnection};
 use ropewalk_core::{
@@ -74,7 +74,7 @@ fn opened(world: &mut World) -> (ConnectionId, ServerConnection) {
         let said = take(&mut tls);
         assert_eq!(world.feed(id, &said), Fed::All);
     }
-    let response = encrypt(&mut tls, &response_to(&request, ""));
+    let response = encrypt(&mut tls, &switching_protocols(&request, ""));
     assert_eq!(world.feed(id, &response), Fed::All);
     assert_eq!(world.set.state(id), Some(ropewalk_core::State::Open));
     (id, tls)

@@ -7,14 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use peakmem_alloc::{INSTRUMENTED_SYSTEM, PeakMemAllocTrait};
-use ropewalk_conformance::wire::{FrameReader, Side, Unit, server_frame};
+use ropewalk_conformance::wire::{FrameReader, Side, Unit, server_frame, switching_protocols};
 use ropewalk_core::admission::{Admission, AdmissionLimits, Ticket};
 use ropewalk_core::{
     AdmissionRequest, Batch, CloseReason, Config, ConnectionId, ConnectionSet, Consumer, Event,
     EventKind, Hooks, Input, Instant, Message, Output, Report, Seed, Settings, SocketId, State,
     Target,
 };
-use tungstenite::handshake::derive_accept_key;
 
 pub(crate) const KIB: usize = 1024;
 pub(crate) const MIB: usize = 1024 * KIB;
@@ -233,7 +232,7 @@ impl World {
     /// Answers the upgrade request, with these lines more.
     pub(crate) fn upgrade(&mut self, id: ConnectionId, headers: &str) {
         let request = self.take_written(id);
-        let response = response_to(&request, headers);
+        let response = switching_protocols(&request, headers);
         assert_eq!(self.feed(id, &response), Fed::All);
         assert_eq!(self.set.state(id), Some(State::Open));
         self.wires_of(id).keeps_written = false;
@@ -530,19 +529,4 @@ impl World {
             AdmissionRequest::GiveBytes(bytes) => self.admission.give_bytes(0, bytes),
         }
     }
-}
-
-/// The 101 that this upgrade request asks for, with these lines more.
-pub(crate) fn response_to(request: &[u8], headers: &str) -> Vec<u8> {
-    let key = std::str::from_utf8(request)
-        .expect("a request is text")
-        .lines()
-        .find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "))
-        .expect("the request has a key");
-    let accept = derive_accept_key(key.as_bytes());
-    format!(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: {accept}\r\n{headers}\r\n"
-    )
-    .into_bytes()
 }
