@@ -249,7 +249,8 @@ impl ConnectionSet {
         let Some(connection) = self.get(socket.connection) else {
             return false;
         };
-        let is_let = self.budget.turn(socket) != Turn::NotNow;
+        // What a handshake brings is little, and nobody else's consumer is to make it late.
+        let is_let = self.budget.turn(socket) != Turn::NotNow || !connection.has_session();
         is_let && connection.has_socket(socket.generation) && connection.wants_read()
     }
 

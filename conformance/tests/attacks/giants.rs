@@ -82,6 +82,24 @@ fn giants_on_all_connections_are_read_in_turn_and_all_delivered() {
 }
 
 #[test]
+fn giants_that_nobody_takes_stop_the_reading_of_all() {
+    let stream = server_frame(0x82, &vec![b'g'; MESSAGE_BYTES]).repeat(3);
+    measured(limits(), |world| {
+        let mut servers = servers(world);
+        for server in &servers {
+            world.stop_consuming(server.id);
+        }
+        start_counting();
+        while round(world, &mut servers, &stream) {}
+        // Each consumer asked for one batch, and for no more.
+        let delivered: Vec<usize> = servers.iter().map(|s| world.delivered(s.id)).collect();
+        assert!(delivered.iter().all(|count| *count <= 1), "{delivered:?}");
+        let allowed = BUDGET + 2 * MESSAGE_BYTES + COUNT * ALLOWANCE;
+        assert!(peak() <= allowed, "{} bytes, {allowed} allowed", peak());
+    });
+}
+
+#[test]
 fn servers_that_never_finish_their_giants_hold_up_the_others_for_ten_seconds_each() {
     let stream = server_frame(0x82, &vec![b'g'; MESSAGE_BYTES]);
     measured(limits(), |world| {

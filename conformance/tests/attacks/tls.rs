@@ -14,7 +14,7 @@ use ropewalk_core::{
     AdmissionLimits, CloseReason, ConnectionId, Settings, Target, TlsConfig, TlsErrorKind,
 };
 
-use crate::world::{ALLOWANCE, Fed, KIB, MIB, World, measured, peak, response_to, start_counting};
+use crate::world::{ALLOWANCE, Fed, KIB, MIB, World, measured, peak, start_counting};
 
 const ADDRESS: &str = "10.0.1.1";
 const CHANGE_CIPHER_SPEC: u8 = 20;

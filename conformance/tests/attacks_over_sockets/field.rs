@@ -114,15 +114,13 @@ impl<R: Runtime> Field<R> {
         }
     }
 
-    /// Ends everything; returns the most that was held beyond what was held before the attack.
-    pub(crate) fn finish(self) -> usize {
-        let peak = INSTRUMENTED_SYSTEM.get_peak_memory();
+    /// Ends everything.
+    pub(crate) fn finish(self) {
         self.is_over.store(true, Ordering::Relaxed);
         drop(self.fleet);
         for server in self.servers {
             server.join();
         }
-        peak
     }
 
     /// Passes on what happens to those that are attacked.
@@ -145,6 +143,11 @@ impl<R: Runtime> Field<R> {
             }
         });
     }
+}
+
+/// The most that was held so far beyond what was held before the attack.
+pub(crate) fn peak() -> usize {
+    INSTRUMENTED_SYSTEM.get_peak_memory()
 }
 
 pub(crate) fn connect(server: &Server, settings: Settings) -> Connect {

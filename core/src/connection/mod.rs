@@ -451,6 +451,11 @@ impl Connection {
         self.tally.stale_inputs = self.tally.stale_inputs.saturating_add(1);
     }
 
+    /// Whether the WebSocket is established.
+    pub(crate) fn has_session(&self) -> bool {
+        self.session.is_some()
+    }
+
     pub(crate) fn wants_read(&self) -> bool {
         self.reading == Reading::Resumed
     }
@@ -472,12 +477,14 @@ impl Connection {
         }
     }
 
-    /// Whether something was received that can be let go of only if more is read, and may be read.
+    /// Whether something was received that can be let go of only if more is read: it may be read, and somebody
+    /// waits for the whole.
     pub(crate) fn has_begun_to_receive(&self) -> bool {
         self.wants_read()
             && self.session.as_ref().is_some_and(|session| {
                 let has_part = session.left_with_driver > 0 || session.decoder.is_mid_message();
-                has_part && !session.is_deaf()
+                let is_awaited = self.inbound.is_asked_for() || session.script.is_some();
+                has_part && is_awaited && !session.is_deaf()
             })
     }
 

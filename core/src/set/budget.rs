@@ -156,7 +156,8 @@ impl ConnectionSet {
     }
 
     /// Stops reading while more is held than granted. One connection after the other that is in the middle
-    /// of a message may go on to its end, or those that hold the bytes could never let go of them.
+    /// of a message, and whose consumer waits, may go on to its end, or those that hold the bytes could never let go
+    /// of them.
     fn settle_read_all(&mut self) {
         let is_over = self.budget.charged > self.budget.granted;
         let reading = if is_over {
