@@ -1,9 +1,10 @@
 //! Messages as large as they may be, on many connections that together may not hold them.
 
 use std::num::NonZeroU64;
+use std::time::Duration;
 
-use ropewalk_conformance::wire::server_frame;
-use ropewalk_core::{AdmissionLimits, CloseReason, ConnectionId, Settings, TimerKind};
+use ropewalk_conformance::wire::{server_frame, switching_protocols};
+use ropewalk_core::{AdmissionLimits, CloseReason, ConnectionId, Settings, State, TimerKind};
 
 use crate::world::{ALLOWANCE, Fed, KIB, MIB, World, measured, peak, start_counting};
 
@@ -83,14 +84,10 @@ fn giants_on_all_connections_are_read_in_turn_and_all_delivered() {
 
 #[test]
 fn giants_that_nobody_takes_stop_the_reading_of_all() {
-    let stream = server_frame(0x82, &vec![b'g'; MESSAGE_BYTES]).repeat(3);
     measured(limits(), |world| {
-        let mut servers = servers(world);
-        for server in &servers {
-            world.stop_consuming(server.id);
-        }
+        let (mut servers, stream) = (servers(world), stream());
         start_counting();
-        while round(world, &mut servers, &stream) {}
+        use_up(world, &mut servers, &stream);
         // Each consumer asked for one batch, and for no more.
         let delivered: Vec<usize> = servers.iter().map(|s| world.delivered(s.id)).collect();
         assert!(delivered.iter().all(|count| *count <= 1), "{delivered:?}");
@@ -114,7 +111,7 @@ fn servers_that_never_finish_their_giants_hold_up_the_others_for_ten_seconds_eac
         let mut seconds = 0;
         while servers.iter().any(|s| world.delivered(s.id) == 0) {
             while round(world, &mut servers, &stream) {}
-            world.advance(std::time::Duration::from_secs(1));
+            world.advance(Duration::from_secs(1));
             for server in &hostile {
                 // It lives, as pings and their answers show.
                 world.feed(server.id, b"\x8a\x00");
@@ -131,4 +128,70 @@ fn servers_that_never_finish_their_giants_hold_up_the_others_for_ten_seconds_eac
             "{lost:?}"
         );
     });
+}
+
+/// Makes the connections hold what all may hold, with nobody to take it.
+fn use_up(world: &mut World, servers: &mut [Server], stream: &[u8]) {
+    for server in &*servers {
+        world.stop_consuming(server.id);
+    }
+    while round(world, servers, stream) {}
+}
+
+fn stream() -> Vec<u8> {
+    server_frame(0x82, &vec![b'g'; MESSAGE_BYTES]).repeat(3)
+}
+
+#[test]
+fn a_connection_is_established_although_the_bytes_are_used_up() {
+    measured(limits(), |world| {
+        let mut servers = servers(world);
+        use_up(world, &mut servers, &stream());
+        let id = world.insert(&Settings::default());
+        // The response comes in pieces, so that it is not only what a first read would bring.
+        let request = world.take_written(id);
+        for byte in switching_protocols(&request, "") {
+            assert_eq!(world.feed(id, &[byte]), Fed::All);
+        }
+        assert_eq!(world.set.state(id), Some(State::Open));
+        assert_eq!(world.feed(id, &server_frame(0x82, b"x")), Fed::Stalled);
+    });
+}
+
+#[test]
+fn the_time_of_a_message_stands_still_while_the_bytes_are_used_up() {
+    let limit = Duration::from_secs(5);
+    for is_in_time in [true, false] {
+        measured(limits(), |world| {
+            let mut settings = Settings::default();
+            settings.timeouts.message = Some(limit);
+            let id = world.insert(&settings);
+            world.upgrade(id, "");
+            world.stop_consuming(id);
+            // The one batch that was asked for.
+            world.feed(id, &server_frame(0x81, b"first"));
+            world.feed(id, &[0x81, 6, b's']);
+            world.advance(limit - Duration::from_secs(1));
+            let (mut servers, stream) = (servers(world), stream());
+            use_up(world, &mut servers, &stream);
+            world.advance(limit * 10);
+            assert_eq!(world.feed(id, b"econd"), Fed::Stalled);
+            for server in &servers {
+                world.go_on_consuming(server.id);
+            }
+            while round(world, &mut servers, &stream) {}
+            assert_eq!(world.set.state(id), Some(State::Open));
+            let last = Duration::from_secs(1);
+            if is_in_time {
+                world.advance(last - Duration::from_nanos(1));
+                assert_eq!(world.feed(id, b"econd"), Fed::All);
+                world.advance(limit);
+                assert_eq!(world.end(id), None);
+            } else {
+                world.advance(last);
+                let late = CloseReason::Timeout(TimerKind::Message);
+                assert_eq!(world.end(id), Some(late));
+            }
+        });
+    }
 }

@@ -252,6 +252,12 @@ impl World {
         self.wires_of(id).is_consumed = false;
     }
 
+    /// The consumer takes whatever comes, from now on.
+    pub(crate) fn go_on_consuming(&mut self, id: ConnectionId) {
+        self.wires_of(id).is_consumed = true;
+        self.handle(Input::Ask { connection: id });
+    }
+
     pub(crate) fn delivered(&mut self, id: ConnectionId) -> usize {
         self.wires_of(id).delivered
     }
