@@ -255,6 +255,24 @@ pub fn server_frame(first: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// The 101 that answers this upgrade request, with these header lines more.
+///
+/// # Panics
+/// If the request has no key.
+pub fn switching_protocols(request: &[u8], headers: &str) -> Vec<u8> {
+    let request = String::from_utf8_lossy(request);
+    let key = request
+        .lines()
+        .find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "))
+        .expect("an upgrade request has a key");
+    let accept = tungstenite::handshake::derive_accept_key(key.as_bytes());
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n{headers}\r\n"
+    )
+    .into_bytes()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -69,6 +69,23 @@ impl Contents {
         u32::try_from(end).is_ok() && distance < u64::from(BINARY)
     }
 
+    /// Takes memory for `len` bytes more. Doubling keeps the copying linear; beyond `bytes_max` nothing is taken
+    /// ahead of what is there.
+    pub(crate) fn make_room(&mut self, len: usize, bytes_max: usize) {
+        let needed = self.arena.len() + len;
+        if needed > self.arena.capacity() {
+            let doubled = self.arena.capacity().saturating_mul(2);
+            let target = doubled.min(bytes_max).max(needed);
+            self.arena.reserve_exact(target - self.arena.len());
+        }
+    }
+
+    /// Gives back what was taken ahead: nothing more comes in.
+    pub(crate) fn shrink(&mut self) {
+        self.arena.shrink_to_fit();
+        self.entries.shrink_to_fit();
+    }
+
     /// Appends a copy of a message. The caller has asked `has_room_for`.
     pub(crate) fn push(&mut self, message: MessageRef<'_>) {
         if self.entries.is_empty() {

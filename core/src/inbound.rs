@@ -47,7 +47,13 @@ impl Inbound {
         self.items as usize >= bounds.items_max || self.bytes >= bounds.bytes_max
     }
 
-    pub(crate) fn push(&mut self, policy: &BatchPolicy, generation: u32, message: MessageRef<'_>) {
+    pub(crate) fn push(
+        &mut self,
+        policy: &BatchPolicy,
+        bounds: &QueueBounds,
+        generation: u32,
+        message: MessageRef<'_>,
+    ) {
         let len = message.as_bytes().len();
         if self.growing_generation != generation {
             self.complete_growing();
@@ -61,14 +67,21 @@ impl Inbound {
                 self.complete_growing();
             }
         }
-        self.growing.get_or_insert_default().push(message);
+        let left = bounds.bytes_max.saturating_sub(self.bytes);
+        let growing = self.growing.get_or_insert_default();
+        growing.make_room(
+            len,
+            policy.bytes_max.min(growing.bytes().saturating_add(left)),
+        );
+        growing.push(message);
         self.items += 1;
         self.bytes += len;
     }
 
     /// Ends the batch in progress although it is not full: what comes next is of another kind.
     pub(crate) fn complete_growing(&mut self) {
-        if let Some(waiting) = self.take_growing() {
+        if let Some(mut waiting) = self.take_growing() {
+            waiting.contents.shrink();
             self.complete.get_or_insert_default().push_back(waiting);
         }
     }
@@ -228,7 +241,7 @@ mod tests {
 
     fn push(inbound: &mut Inbound, policy: &BatchPolicy, generation: u32, seq: u64, at: Instant) {
         let message = MessageRef::new(Kind::Text, b"0123456789", seq, at);
-        inbound.push(policy, generation, message);
+        inbound.push(policy, &QueueBounds::default(), generation, message);
     }
 
     #[test]

@@ -217,6 +217,9 @@ pub enum TimerKind {
     KeepaliveTimeout,
     /// No data message arrived for `stale_after`.
     Stale,
+    /// A message was not complete in time: `timeouts.message`, or 10 s while nothing else is read because all
+    /// connections together hold as much as they may.
+    Message,
     /// The peer accepted no byte of what was waiting.
     WriteProgress,
     /// Messages received before a close are still being answered.
@@ -245,6 +248,7 @@ impl fmt::Display for TimerKind {
             Self::Keepalive => "keepalive is due",
             Self::KeepaliveTimeout => "the server gave no sign of life after a ping",
             Self::Stale => "no data message arrived for `stale_after`",
+            Self::Message => "the server did not finish a message in time",
             Self::WriteProgress => "the server accepted no byte of what was waiting",
             Self::FlushBeforeClose => "messages before a close are still being answered",
             Self::CloseHandshake => "the close handshake was not finished in time",

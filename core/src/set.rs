@@ -1,13 +1,17 @@
 //! Many connections as one state machine.
+//!
+//! `budget` is about the bytes that they may hold together.
 
-use std::collections::VecDeque;
+mod budget;
+
+use std::collections::{BTreeSet, VecDeque};
 use std::io::IoSlice;
 use std::sync::Arc;
 
-use crate::connection::{Connection, Step, Unit};
+use crate::connection::{Connection, Step, Turn, Unit};
 use crate::event::{Counters, Reading, State};
 use crate::ids::{ConnectionId, SocketId};
-use crate::io::{AdmissionRequest, Consumer, Input, Output, Shutdown};
+use crate::io::{Consumer, Input, Output, Shutdown};
 use crate::message::{Message, MessageId};
 use crate::outbound::{KEPT_BYTES, Report, SendError, SendErrorCause};
 use crate::seed::{Jitter, Secrets, Seed};
@@ -16,10 +20,7 @@ use crate::target::Target;
 use crate::time::Instant;
 use crate::timers::TimerHeap;
 
-/// How many bytes a set asks of the admission at a time.
-const BUDGET_CHUNK: u64 = 1024 * 1024;
-/// A set asks for more when it has less than this left.
-const BUDGET_LOW: u64 = 256 * 1024;
+use budget::{Budget, Share};
 
 /// Many connections, driven together: no I/O, no clock, no entropy of its own.
 ///
@@ -51,16 +52,6 @@ struct Slot {
     connection: Option<Box<Connection>>,
 }
 
-/// The set's share of the bytes that all connections together may hold.
-#[derive(Debug)]
-struct Budget {
-    granted: u64,
-    charged: u64,
-    has_asked: bool,
-    reading: Reading,
-    except: Option<SocketId>,
-}
-
 impl ConnectionSet {
     /// An empty set. All its randomness comes from `seed`.
     pub fn new(seed: Seed) -> Self {
@@ -77,13 +68,7 @@ impl ConnectionSet {
             latest: Instant::ORIGIN,
             scratch: Vec::new(),
             plan: Vec::new(),
-            budget: Budget {
-                granted: 0,
-                charged: 0,
-                has_asked: false,
-                reading: Reading::Resumed,
-                except: None,
-            },
+            budget: Budget::new(),
         }
     }
 
@@ -106,7 +91,9 @@ impl ConnectionSet {
             generation: slot.generation,
         };
         let jitter = Jitter::from_state(self.jitter.next_u64());
-        let mut step = Step::new(now, &mut self.secrets, &mut self.out, self.budget.reading);
+        let unread = self.budget.unread_until(now);
+        let turn = Turn::Everybody;
+        let mut step = Step::new(now, &mut self.secrets, &mut self.out, turn, unread);
         let connection = Connection::new(&mut step, id, target.into(), config, consumer, jitter);
         slot.connection = Some(Box::new(connection));
         self.len += 1;
@@ -209,6 +196,7 @@ impl ConnectionSet {
         let mut taken = bytes.len();
         self.socket_step(now, socket, |connection, step| {
             taken = connection.receive_from_socket(step, bytes);
+            connection.left_with_driver(bytes.len() - taken);
         });
         taken
     }
@@ -225,10 +213,10 @@ impl ConnectionSet {
         {
             return None;
         }
-        let charged_before = connection.charged() as u64;
+        let before = Share::of(connection);
         connection.offer_to_socket(&mut self.secrets, &mut self.scratch, &mut self.plan);
-        let charged_after = connection.charged() as u64;
-        self.budget.charged = self.budget.charged - charged_before + charged_after;
+        let after = Share::of(connection);
+        self.budget.note(socket.connection.index, before, after);
         if self.scratch.is_empty() {
             connection.has_nothing_to_offer();
             return None;
@@ -261,7 +249,8 @@ impl ConnectionSet {
         let Some(connection) = self.get(socket.connection) else {
             return false;
         };
-        let is_let = self.budget.reading == Reading::Resumed || self.budget.except == Some(socket);
+        // What a handshake brings is little, and nobody else's consumer is to make it late.
+        let is_let = self.budget.turn(socket) != Turn::NotNow || !connection.has_session();
         is_let && connection.has_socket(socket.generation) && connection.wants_read()
     }
 
@@ -314,17 +303,22 @@ impl ConnectionSet {
     pub fn check_invariants(&self) {
         self.timers.check_invariants();
         let mut charged = 0;
+        let mut begun = BTreeSet::new();
         let mut len = 0;
         for (index, slot) in self.slots.iter().enumerate() {
             let Some(connection) = &slot.connection else {
                 continue;
             };
             len += 1;
-            charged += connection.charged() as u64;
+            let share = Share::of(connection);
+            charged += share.charged;
+            let slot = u32::try_from(index).expect("slots are numbered in 32 bits");
+            if share.has_begun {
+                begun.insert(slot);
+            }
             let counters = connection.counters();
             assert!(counters.are_conserved(), "connection {index}: {counters:?}");
             if let Some((deadline, kind)) = connection.next_deadline() {
-                let slot = u32::try_from(index).expect("slots are numbered in 32 bits");
                 let armed = self.timers.deadline(slot);
                 assert!(
                     armed.is_some_and(|armed| armed <= deadline),
@@ -332,7 +326,7 @@ impl ConnectionSet {
                 );
             }
         }
-        assert_eq!(charged, self.budget.charged, "bytes charged");
+        self.budget.check_invariants(charged, &begun);
         assert_eq!(len, self.len, "connections counted");
     }
 }
@@ -408,113 +402,33 @@ impl ConnectionSet {
             return None;
         }
         let connection = slot.connection.as_mut()?;
-        let charged_before = connection.charged() as u64;
-        let mut step = Step::new(now, &mut self.secrets, &mut self.out, self.budget.reading);
+        let before = Share::of(connection);
+        let turn = self.budget.turn(connection.socket());
+        let unread = self.budget.unread_until(now);
+        let mut step = Step::new(now, &mut self.secrets, &mut self.out, turn, unread);
         let result = change(connection, &mut step);
         connection.settle(&mut step);
         let is_finished = connection.is_finished(now);
         if is_finished {
             connection.retire(&mut step);
         }
-        let charged_after = connection.charged() as u64;
-        self.budget.charged = self.budget.charged - charged_before + charged_after;
+        let after = if is_finished {
+            Share::default()
+        } else {
+            Share::of(connection)
+        };
+        self.budget.note(id.index, before, after);
         if is_finished {
             slot.connection = None;
             slot.generation = slot.generation.wrapping_add(1);
             self.free.push(id.index);
             self.len -= 1;
-            self.budget.charged -= charged_after;
             self.timers.clear(id.index);
-        } else if let Some((deadline, _)) = connection.next_deadline() {
-            // Later deadlines are not moved: the timer finds out when it fires.
-            let armed = self.timers.deadline(id.index);
-            if armed.is_none_or(|armed| deadline < armed) {
-                self.timers.set(id.index, deadline);
-            }
+        } else {
+            self.arm(id);
         }
-        self.settle_budget(id);
+        self.settle_budget();
         Some(result)
-    }
-}
-
-// The byte budget.
-impl ConnectionSet {
-    fn budget_granted(&mut self, bytes: u64) {
-        self.budget.granted += bytes;
-        self.budget.has_asked = false;
-        self.ask_for_bytes();
-        self.settle_read_all(None);
-    }
-
-    fn settle_budget(&mut self, stepped: ConnectionId) {
-        let Budget {
-            granted, charged, ..
-        } = self.budget;
-        let spare = granted.saturating_sub(charged);
-        if spare > 2 * BUDGET_CHUNK || (charged == 0 && spare > BUDGET_CHUNK) {
-            let given = spare - BUDGET_CHUNK;
-            self.budget.granted -= given;
-            self.out
-                .push_back(Output::Admission(AdmissionRequest::GiveBytes(given)));
-        }
-        self.ask_for_bytes();
-        self.settle_read_all(Some(stepped));
-    }
-
-    fn ask_for_bytes(&mut self) {
-        let budget = &mut self.budget;
-        let is_low = budget.granted < budget.charged.saturating_add(BUDGET_LOW);
-        if budget.charged > 0 && is_low && !budget.has_asked {
-            budget.has_asked = true;
-            let wanted = budget.charged.saturating_sub(budget.granted) + BUDGET_CHUNK;
-            self.out
-                .push_back(Output::Admission(AdmissionRequest::TakeBytes(wanted)));
-        }
-    }
-
-    /// Stops reading while more is held than granted. One connection in the middle of a message may go on,
-    /// or those that hold the bytes could never let go of them.
-    fn settle_read_all(&mut self, stepped: Option<ConnectionId>) {
-        let is_over = self.budget.charged > self.budget.granted;
-        let except = if is_over {
-            let current = self
-                .budget
-                .except
-                .filter(|socket| self.is_mid_message(*socket));
-            current.or_else(|| self.find_mid_message(stepped))
-        } else {
-            None
-        };
-        let reading = if is_over {
-            Reading::Paused
-        } else {
-            Reading::Resumed
-        };
-        if reading != self.budget.reading || except != self.budget.except {
-            self.budget.reading = reading;
-            self.budget.except = except;
-            self.out.push_back(Output::ReadAll { reading, except });
-        }
-    }
-
-    fn is_mid_message(&self, socket: SocketId) -> bool {
-        self.get(socket.connection).is_some_and(|connection| {
-            connection.has_socket(socket.generation) && connection.is_mid_message()
-        })
-    }
-
-    fn find_mid_message(&self, stepped: Option<ConnectionId>) -> Option<SocketId> {
-        let candidate = |connection: &Connection| {
-            let socket = connection.socket();
-            self.is_mid_message(socket).then_some(socket)
-        };
-        let own = stepped.and_then(|id| candidate(self.get(id)?));
-        own.or_else(|| {
-            self.slots
-                .iter()
-                .filter_map(|slot| slot.connection.as_deref())
-                .find_map(candidate)
-        })
     }
 }
 

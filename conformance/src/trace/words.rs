@@ -154,6 +154,7 @@ fn timer(kind: TimerKind) -> String {
         TimerKind::Keepalive => "keepalive".into(),
         TimerKind::KeepaliveTimeout => "keepalive_timeout".into(),
         TimerKind::Stale => "stale".into(),
+        TimerKind::Message => "message".into(),
         TimerKind::WriteProgress => "write_progress".into(),
         TimerKind::FlushBeforeClose => "flush_before_close".into(),
         TimerKind::CloseHandshake => "close_handshake".into(),

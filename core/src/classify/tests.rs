@@ -106,6 +106,7 @@ fn other_ends_have_their_classes() {
         ),
         (Class::Retry, CloseReason::Timeout(TimerKind::Connect)),
         (Class::Retry, CloseReason::Timeout(TimerKind::Ready)),
+        (Class::Retry, CloseReason::Timeout(TimerKind::Message)),
         (
             Class::Retry,
             CloseReason::Timeout(TimerKind::KeepaliveTimeout),

@@ -1,12 +1,12 @@
 //! What is due when, and what happens then.
 
 use crate::admission::Dial;
-use crate::event::{Reading, State};
+use crate::event::State;
 use crate::reason::{CloseReason, TimerKind};
 use crate::time::Instant;
 
 use super::session::Session;
-use super::{Connection, Step};
+use super::{Connection, Step, Turn};
 
 /// Deadlines that one call may fire. Each firing moves the connection on, so this is never reached; it
 /// keeps a mistake from becoming an endless loop.
@@ -45,9 +45,9 @@ impl Connection {
             | TimerKind::Tls
             | TimerKind::Upgrade
             | TimerKind::Attempt => self.attempt_timed_out(step, kind),
-            // While no socket is read for want of bytes to hold, silence is of our own making.
+            // While the socket is not read for want of bytes to hold, silence is of our own making.
             TimerKind::Keepalive | TimerKind::KeepaliveTimeout | TimerKind::Stale
-                if step.reading_all == Reading::Paused =>
+                if step.turn == Turn::NotNow =>
             {
                 if let Some(session) = &mut self.session {
                     session.received(step.now);
@@ -68,6 +68,7 @@ impl Connection {
             TimerKind::Ready | TimerKind::Stale => {
                 self.close_for(step, CloseReason::Timeout(kind));
             }
+            TimerKind::Message => self.message_due(step),
             TimerKind::FlushBeforeClose => self.make_close_due(step),
             TimerKind::WriteProgress | TimerKind::CloseHandshake | TimerKind::Shutdown => {
                 self.end_now(step, kind);
@@ -85,7 +86,10 @@ impl Connection {
 
     fn stage_deadline(&self) -> Option<(Instant, TimerKind)> {
         match self.life.state() {
-            State::Backoff => Some((self.redial_at, TimerKind::Backoff)),
+            State::Backoff => {
+                let history = self.history.as_ref()?;
+                Some((history.redial_at, TimerKind::Backoff))
+            }
             State::Resolving | State::Connecting | State::TlsHandshaking | State::Upgrading => {
                 self.attempt.as_ref().map(|attempt| attempt.next_deadline())
             }
@@ -93,7 +97,8 @@ impl Connection {
                 let session = self.session.as_ref()?;
                 let script = session.script.as_ref()?;
                 let ready = (script.deadline, TimerKind::Ready);
-                Some(ready.min(self.write_deadline(session)))
+                let message = message_deadline(session);
+                Some(ready.min(message).min(self.write_deadline(session)))
             }
             State::Open => {
                 let session = self.session.as_ref()?;
@@ -129,7 +134,7 @@ impl Connection {
         let stale = settings.stale_after.map_or(never, |after| {
             (session.last_data_at + after, TimerKind::Stale)
         });
-        alive.min(stale)
+        alive.min(stale).min(message_deadline(session))
     }
 
     fn write_deadline(&self, session: &Session) -> (Instant, TimerKind) {
@@ -150,4 +155,11 @@ impl Connection {
         let ending = self.ending.as_ref()?;
         Some((ending.deadline, TimerKind::Shutdown))
     }
+}
+
+/// Until when the message of which a part is here has to be complete.
+fn message_deadline(session: &Session) -> (Instant, TimerKind) {
+    let arriving = session.arriving.as_ref().filter(|_| session.is_read());
+    let due = arriving.map_or(Instant::FAR_FUTURE, |arriving| arriving.due);
+    (due, TimerKind::Message)
 }

@@ -286,21 +286,24 @@ impl Connection {
             self.endpoint =
                 u16::try_from((usize::from(self.endpoint) + 1) % endpoints).unwrap_or(0);
         }
-        self.wait(step, step.now + delay);
+        let at = self.wait(step, step.now + delay);
         let retrying = EventKind::Retrying {
             attempt: self.backoff.failures(),
             delay,
-            at: self.redial_at,
+            at,
             class: found.class,
         };
         self.emit(step, retrying);
     }
 
-    fn wait(&mut self, step: &mut Step<'_>, until: Instant) {
+    /// Waits for the next attempt; returns when it is due.
+    fn wait(&mut self, step: &mut Step<'_>, until: Instant) -> Instant {
         // A wait of nothing is due at the next instant, so that every deadline lies ahead of its step.
-        self.redial_at = until.max(step.now + Duration::from_nanos(1));
+        let redial_at = until.max(step.now + Duration::from_nanos(1));
+        self.history.get_or_insert_default().redial_at = redial_at;
         let moved = self.life.move_to_backoff();
         self.moved(step, moved);
+        redial_at
     }
 
     fn give_up(&mut self, step: &mut Step<'_>, reason: CloseReason, cause: GaveUpCause) {

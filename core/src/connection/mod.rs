@@ -3,8 +3,9 @@
 //! The parts: [`state`] (which moves there are), [`attempt`] (from a slot to an established WebSocket),
 //! [`session`] (one WebSocket), [`receive`] and [`transmit`] (its two directions), [`compression`] (what is
 //! done to messages before they are transmitted), [`tls`] (between these and the socket), [`closing`] (the
-//! closing handshake), [`ending`] (how sessions and connections end) and [`deadlines`] (what is due when).
+//! closing handshake), [`arriving`] (the time of a message), [`ending`] (how sessions and connections end) and [`deadlines`] (what is due when).
 
+mod arriving;
 mod attempt;
 mod closing;
 mod compression;
@@ -50,11 +51,23 @@ pub(crate) struct Step<'a> {
     pub(crate) now: Instant,
     pub(crate) secrets: &'a mut Secrets,
     pub(crate) out: &'a mut VecDeque<Output>,
-    /// Whether the set lets its sockets be read at all.
-    pub(crate) reading_all: Reading,
+    /// Whether the set lets the connection's socket be read.
+    pub(crate) turn: Turn,
+    /// For how long, in all, the set did not let its sockets be read.
+    pub(crate) unread: Duration,
     /// What left the outbound queue in this step.
     pub(crate) freed_items: usize,
     pub(crate) freed_bytes: usize,
+}
+
+/// Whose sockets may be read, as far as the bytes go that all connections may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    Everybody,
+    /// This connection's and no other's.
+    Alone,
+    /// Another's, or nobody's.
+    NotNow,
 }
 
 impl<'a> Step<'a> {
@@ -62,13 +75,15 @@ impl<'a> Step<'a> {
         now: Instant,
         secrets: &'a mut Secrets,
         out: &'a mut VecDeque<Output>,
-        reading_all: Reading,
+        turn: Turn,
+        unread: Duration,
     ) -> Self {
         Self {
             now,
             secrets,
             out,
-            reading_all,
+            turn,
+            unread,
             freed_items: 0,
             freed_bytes: 0,
         }
@@ -93,8 +108,6 @@ pub(crate) struct Connection {
     generation: u32,
     backoff: Backoff,
     jitter: Jitter,
-    /// In `Backoff`: when the next attempt is due.
-    redial_at: Instant,
     history: Option<Box<History>>,
     attempt: Option<Box<Attempt>>,
     session: Option<Session>,
@@ -111,6 +124,8 @@ pub(crate) struct Connection {
 #[derive(Debug, Default)]
 struct History {
     last_reason: Option<CloseReason>,
+    /// In `Backoff`: when the next attempt is due.
+    redial_at: Instant,
     strikes: Strikes,
     /// How often fresh credentials were asked for in a row.
     reauths: u8,
@@ -170,7 +185,6 @@ impl Connection {
             generation: 0,
             backoff: Backoff::new(),
             jitter,
-            redial_at: Instant::FAR_FUTURE,
             history: None,
             attempt: None,
             session: None,
@@ -437,6 +451,11 @@ impl Connection {
         self.tally.stale_inputs = self.tally.stale_inputs.saturating_add(1);
     }
 
+    /// Whether the WebSocket is established.
+    pub(crate) fn has_session(&self) -> bool {
+        self.session.is_some()
+    }
+
     pub(crate) fn wants_read(&self) -> bool {
         self.reading == Reading::Resumed
     }
@@ -458,11 +477,27 @@ impl Connection {
         }
     }
 
-    /// Whether a message is half received.
-    pub(crate) fn is_mid_message(&self) -> bool {
-        self.session
-            .as_ref()
-            .is_some_and(|session| session.decoder.is_partial())
+    /// Whether something was received that can be let go of only if more is read: it may be read, and somebody
+    /// waits for the whole.
+    pub(crate) fn has_begun_to_receive(&self) -> bool {
+        self.wants_read()
+            && self.session.as_ref().is_some_and(|session| {
+                let has_part = session.left_with_driver > 0 || session.decoder.is_mid_message();
+                let is_awaited = self.inbound.is_asked_for() || session.script.is_some();
+                has_part && is_awaited && !session.is_deaf()
+            })
+    }
+
+    /// Whoever reads the socket keeps so many bytes that were not taken, until they are.
+    pub(crate) fn left_with_driver(&mut self, bytes: usize) {
+        if let Some(session) = &mut self.session {
+            session.left_with_driver = u32::try_from(bytes).unwrap_or(u32::MAX);
+        }
+    }
+
+    /// How many messages were received so far.
+    pub(crate) fn received(&self) -> u64 {
+        self.tally.received
     }
 
     pub(crate) fn counters(&self) -> Counters {

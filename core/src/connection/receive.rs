@@ -50,7 +50,9 @@ impl Connection {
         if let Some(session) = &mut self.session {
             session.received(step.now);
         }
-        taken + self.receive_frames(step, &bytes[taken..])
+        taken += self.receive_frames(step, &bytes[taken..]);
+        self.time_message(step);
+        taken
     }
 
     fn receive_frames(&mut self, step: &mut Step<'_>, bytes: &[u8]) -> usize {
@@ -66,6 +68,8 @@ impl Connection {
             let Some(session) = &mut self.session else {
                 return bytes.len();
             };
+            // What was just handed over has been copied, whether or not more is to be read.
+            session.decoder.release();
             if session.is_deaf() {
                 return bytes.len();
             }
@@ -77,6 +81,7 @@ impl Connection {
                 Ok(Some(Item::Message { kind, payload })) => {
                     session.has_sign_of_life = true;
                     session.last_data_at = step.now;
+                    session.arriving = None;
                     self.tally.received += 1;
                     self.tally.received_bytes += payload.len() as u64;
                     let message = MessageRef::new(kind, payload, self.tally.received, step.now);
@@ -243,8 +248,9 @@ impl Intake<'_> {
                 return Meaning::Fail(failure);
             }
         } else {
-            let policy = &self.config.settings().batch;
-            self.inbound.push(policy, self.generation, message);
+            let settings = self.config.settings();
+            let (policy, bounds) = (&settings.batch, &settings.inbound);
+            self.inbound.push(policy, bounds, self.generation, message);
             let is_urgent = hooks
                 .urgent
                 .as_ref()

@@ -6,15 +6,19 @@ use std::time::Duration;
 use crate::message::Message;
 use crate::settings::Deflate;
 use crate::time::Instant;
-use crate::websocket::Decoder;
 use crate::websocket::deflate::Agreement;
+use crate::websocket::{CONTROL_BYTES_MAX, Decoder};
 
+use super::arriving::Arriving;
 use super::closing::Close;
 use super::compression::Compression;
 
 /// How many pings may wait for their pongs before only the latest is answered (RFC 6455 §5.5.3 allows
 /// one; servers that test it expect each).
 pub(super) const PONGS_MAX: usize = 16;
+
+/// What a pong that waits is charged, its place in the row included.
+const PONG_BYTES: usize = CONTROL_BYTES_MAX + size_of::<Box<[u8]>>();
 
 /// How much of the outbound queue one write may hold.
 pub(super) const QUANTUM_MAX: u32 = 64 * 1024;
@@ -40,12 +44,16 @@ pub(crate) struct Session {
         reason = "eight bytes in every idle session, not 32"
     )]
     pub(super) pongs: Option<Box<VecDeque<Box<[u8]>>>>,
+    /// Only while a message is incomplete that has a time to be complete.
+    pub(super) arriving: Option<Box<Arriving>>,
     pub(super) cut: Option<Box<Cut>>,
     pub(super) close: Option<Box<Close>>,
     pub(super) script: Option<Box<Script>>,
     /// Only if compression was agreed on.
     pub(super) compression: Option<Box<Compression>>,
     pub(super) quantum: u32,
+    /// Bytes of the socket that were not taken, and are kept elsewhere.
+    pub(super) left_with_driver: u32,
     pub(super) is_ping_unsent: bool,
     /// The peer was pinged, and no byte came since.
     pub(super) is_life_awaited: bool,
@@ -87,11 +95,13 @@ impl Session {
             unwritten_since: Instant::FAR_FUTURE,
             ping_nonce: 0,
             pongs: None,
+            arriving: None,
             cut: None,
             close: None,
             script: None,
             compression: None,
             quantum: QUANTUM_MAX,
+            left_with_driver: 0,
             is_ping_unsent: false,
             is_life_awaited: false,
             is_pong_awaited: false,
@@ -143,6 +153,9 @@ impl Session {
         self.last_received_at += unread;
         self.last_data_at += unread;
         self.pinged_at += unread;
+        if let Some(arriving) = &mut self.arriving {
+            arriving.due += unread;
+        }
     }
 
     pub(super) fn is_read(&self) -> bool {
@@ -177,6 +190,8 @@ impl Session {
 
     pub(super) fn charged(&self) -> usize {
         let compression = self.compression.as_ref().map_or(0, |it| it.charged());
-        self.decoder.charged() + compression
+        let pongs = self.pongs.as_ref().map_or(0, |pongs| pongs.len());
+        let left = usize::try_from(self.left_with_driver).unwrap_or(usize::MAX);
+        self.decoder.charged() + compression + pongs * PONG_BYTES + left
     }
 }

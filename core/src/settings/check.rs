@@ -213,6 +213,7 @@ fn check_timeouts(timeouts: &Timeouts) -> Checked {
         close,
         flush_before_close,
         write_progress,
+        message,
     } = *timeouts;
     time("timeouts.attempt", attempt)?;
     let attempt = ("timeouts.attempt", Quantity::Time(attempt));
@@ -229,7 +230,11 @@ fn check_timeouts(timeouts: &Timeouts) -> Checked {
     time("timeouts.ready", ready)?;
     time("timeouts.close", close)?;
     time("timeouts.flush_before_close", flush_before_close)?;
-    time("timeouts.write_progress", write_progress)
+    time("timeouts.write_progress", write_progress)?;
+    match message {
+        Some(message) => time("timeouts.message", message),
+        None => Ok(()),
+    }
 }
 
 fn check_limits(limits: &Limits) -> Checked {

@@ -53,6 +53,13 @@ pub struct Timeouts {
     /// time ends the socket of a peer that is only slow.
     #[cfg_attr(feature = "serde", serde(with = "text::duration"))]
     pub write_progress: Duration,
+    /// For one data message, from the first byte of its first frame to its last byte, however its frames are
+    /// cut and whatever control frames come between them (RFC 6455 §5.4). Default: `None`, off. Stands still
+    /// while this side does not read. A server that takes longer loses its socket, and the connection is dialled
+    /// again. Without it a server may hold up to [`message_bytes_max`](super::Limits::message_bytes_max) here for
+    /// as long as it answers pings; too short a time ends the socket of a server that is only slow.
+    #[cfg_attr(feature = "serde", serde(with = "text::duration_or_off"))]
+    pub message: Option<Duration>,
 }
 
 impl Default for Timeouts {
@@ -68,6 +75,7 @@ impl Default for Timeouts {
             close: Duration::from_secs(5),
             flush_before_close: Duration::from_secs(1),
             write_progress: Duration::from_secs(30),
+            message: None,
         }
     }
 }
@@ -117,6 +125,8 @@ struct Given {
     close: Option<DurationText>,
     flush_before_close: Option<DurationText>,
     write_progress: Option<DurationText>,
+    #[serde(default, with = "text::duration_or_off")]
+    message: Option<Duration>,
 }
 
 #[cfg(feature = "serde")]
@@ -136,6 +146,7 @@ impl From<Given> for Timeouts {
             close: or(given.close, default.close),
             flush_before_close: or(given.flush_before_close, default.flush_before_close),
             write_progress: or(given.write_progress, default.write_progress),
+            message: given.message,
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::message::Kind;
 pub const FRAGMENT_OVERHEAD_BYTES: usize = 64;
 
 /// How far ahead of the bytes that have arrived memory is taken on the word of a frame's length.
-const AHEAD_BYTES_MAX: usize = 64 * 1024;
+const AHEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// How large a message may be. Each limit is inclusive, and is applied to what a frame's header
 /// announces, before its payload arrives.
@@ -19,7 +19,7 @@ const AHEAD_BYTES_MAX: usize = 64 * 1024;
 pub struct Limits {
     /// Payload bytes of a message, all its fragments together; of a compressed one, both as it is sent
     /// and as it becomes. Default 16 MiB. While a message is cut, the memory it takes is at most twice
-    /// what has arrived of it, and 64 KiB.
+    /// what has arrived of it, and 16 KiB.
     pub message_bytes_max: usize,
     /// Payload bytes of one text, binary or continuation frame. Default 16 MiB.
     pub frame_bytes_max: usize,
@@ -138,8 +138,8 @@ impl Decoder {
 
     /// Takes the next item from the front of `input` and advances `input` behind it.
     ///
-    /// `None` means that the input is used up; what is partial is kept inside. Call until then before
-    /// bringing more: only the next call gives back the memory of the item just handed over.
+    /// `None` means that the input is used up; what is partial is kept inside. The memory of the item just handed
+    /// over is given back by the next call, or by [`release`](Self::release).
     ///
     /// # Errors
     ///
@@ -192,6 +192,13 @@ impl Decoder {
             Stage::Data { .. } | Stage::Control => true,
             Stage::Ended => false,
         }
+    }
+
+    /// Whether a message has begun and is not complete, be it that only a part of its first header is there.
+    pub fn is_mid_message(&self) -> bool {
+        /// Set in the opcodes of control frames (RFC 6455 §5.2).
+        const CONTROL: u8 = 0x08;
+        self.kind.is_some() || (self.head_len > 0 && self.head[0] & CONTROL == 0)
     }
 
     fn advance<'i>(
@@ -474,8 +481,8 @@ impl Decoder {
         }
     }
 
-    /// Frees what the last call handed over.
-    fn release(&mut self) {
+    /// Frees what the last call of [`next`](Self::next) handed over.
+    pub fn release(&mut self) {
         if self.kind.is_none() && self.message.capacity() > 0 {
             self.message = Vec::new();
         }

@@ -55,6 +55,7 @@ fn the_defaults_are_those_that_are_documented_and_are_valid() {
             close: secs(5),
             flush_before_close: secs(1),
             write_progress: secs(30),
+            message: None,
         },
         limits: Limits {
             message_bytes_max: 16_777_216,
@@ -167,6 +168,7 @@ fn every_zero_is_refused_by_name() {
             |s| s.timeouts.write_progress = ZERO,
             "timeouts.write_progress",
         ),
+        (|s| s.timeouts.message = Some(ZERO), "timeouts.message"),
         (
             |s| s.limits.message_bytes_max = 0,
             "limits.message_bytes_max",
@@ -234,6 +236,7 @@ fn every_duration_beyond_ten_years_is_refused_by_name() {
             |s| s.timeouts.write_progress = LONG,
             "timeouts.write_progress",
         ),
+        (|s| s.timeouts.message = Some(LONG), "timeouts.message"),
         (|s| s.batch.linger = LONG, "batch.linger"),
         (|s| s.retry.initial = LONG, "retry.initial"),
         (|s| s.retry.max = LONG, "retry.max"),

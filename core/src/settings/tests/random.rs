@@ -45,8 +45,23 @@ fn backoff() -> impl Strategy<Value = BackoffSettings> {
 }
 
 fn timeouts() -> impl Strategy<Value = Timeouts> {
-    prop::array::uniform10(duration()).prop_map(
-        |[
+    let required = prop::array::uniform10(duration());
+    (required, prop::option::of(duration())).prop_map(
+        |(
+            [
+                resolve,
+                connect,
+                tls,
+                upgrade,
+                attempt,
+                provider,
+                ready,
+                close,
+                flush_before_close,
+                write_progress,
+            ],
+            message,
+        )| Timeouts {
             resolve,
             connect,
             tls,
@@ -57,17 +72,7 @@ fn timeouts() -> impl Strategy<Value = Timeouts> {
             close,
             flush_before_close,
             write_progress,
-        ]| Timeouts {
-            resolve,
-            connect,
-            tls,
-            upgrade,
-            attempt,
-            provider,
-            ready,
-            close,
-            flush_before_close,
-            write_progress,
+            message,
         },
     )
 }

@@ -46,6 +46,7 @@ fn every_key_is_read() {
         close = "7s"
         flush_before_close = "8s"
         write_progress = "9s"
+        message = "10s"
         [limits]
         message_bytes_max = "1MiB"
         frame_bytes_max = "512KiB"
@@ -119,6 +120,7 @@ fn every_key_is_read() {
             close: secs(7),
             flush_before_close: secs(8),
             write_progress: secs(9),
+            message: Some(secs(10)),
         },
         limits: Limits {
             message_bytes_max: 1 << 20,

@@ -30,7 +30,7 @@ fn memory_is_taken_for_what_has_arrived_and_not_for_what_is_announced() {
     feed(&mut decoder, &limits, &announced);
     assert_eq!(decoder.charged(), FRAGMENT_OVERHEAD_BYTES);
     feed(&mut decoder, &limits, &[1]);
-    assert_eq!(decoder.charged(), FRAGMENT_OVERHEAD_BYTES + 64 * KIB);
+    assert_eq!(decoder.charged(), FRAGMENT_OVERHEAD_BYTES + 16 * KIB);
 
     let mut decoder = Decoder::new();
     feed(&mut decoder, &limits, &[FIN | BINARY, 100, 1]);
@@ -48,7 +48,7 @@ fn memory_stays_within_twice_what_has_arrived() {
             feed(&mut decoder, &limits, &frame(first, &vec![0; size]));
             arrived += size;
             let overhead = (piece + 1) * FRAGMENT_OVERHEAD_BYTES;
-            assert!(decoder.charged() <= 2 * arrived + 64 * KIB + overhead);
+            assert!(decoder.charged() <= 2 * arrived + 16 * KIB + overhead);
             assert!(decoder.charged() >= arrived + overhead);
         }
     }
