@@ -10,7 +10,9 @@ use pair::{Pair, frame, raw_frames_of, text};
 use ropewalk_core::admission::Admission;
 use ropewalk_core::hooks::{ReadyStep, Template};
 use ropewalk_core::settings::{Deflate, Limits};
-use ropewalk_core::websocket::deflate::{Deflator, INFLATOR_BYTES, ParameterProblem, WindowBits};
+use ropewalk_core::websocket::deflate::{
+    Agreement, Context, Deflator, INFLATOR_BYTES, ParameterProblem, WindowBits,
+};
 use ropewalk_core::websocket::{ProtocolError, UpgradeError};
 use ropewalk_core::{
     AdmissionLimits, CloseReason, EventKind, Hooks, Input, Message, Outcome, Settings, State,
@@ -80,6 +82,17 @@ fn messages(receiver: &mut Receiver, written: &[u8]) -> Vec<String> {
     .collect()
 }
 
+/// What each session was told about compression.
+fn agreed(pair: &Pair) -> Vec<Option<Agreement>> {
+    let kinds = pair.kinds().into_iter();
+    kinds
+        .filter_map(|kind| match kind {
+            EventKind::Ready { compression, .. } => Some(*compression),
+            _ => None,
+        })
+        .collect()
+}
+
 fn last_closed(pair: &Pair) -> CloseReason {
     let closed = pair.kinds().into_iter().rev().find_map(|kind| {
         if let EventKind::Closed { reason, .. } = kind {
@@ -120,6 +133,53 @@ fn a_server_that_declines_gets_and_sends_plain_messages() {
     pair.socket.expect("the close handshake is under way");
     pair.advance(Duration::from_secs(6));
     assert_eq!(last_closed(&pair), error);
+}
+
+#[test]
+fn the_event_of_a_ready_session_tells_what_was_agreed_on_its_socket() {
+    let own = Deflate {
+        client_no_context_takeover: true,
+        client_max_window_bits: 12,
+        ..eager()
+    };
+    let script = Hooks {
+        ready: vec![ReadyStep::Send(Template::parse("subscribe").unwrap())],
+        ..Hooks::default()
+    };
+    let full = "permessage-deflate; server_no_context_takeover; client_no_context_takeover; \
+                server_max_window_bits=10; client_max_window_bits=9";
+    for hooks in [Hooks::default(), script] {
+        let mut pair = Pair::new(with(own), hooks);
+        let mut shown = Vec::new();
+        for answer in [
+            "",
+            ACCEPTED,
+            &format!("Sec-WebSocket-Extensions: {full}\r\n"),
+        ] {
+            pair.accept();
+            pair.upgrade_with(answer, b"");
+            shown.push(
+                agreed(&pair)
+                    .pop()
+                    .expect("it is ready")
+                    .map(|it| it.to_string()),
+            );
+            reset(&mut pair);
+            while pair.socket.is_none() {
+                pair.advance(Duration::from_millis(100));
+            }
+        }
+        let ours = "permessage-deflate; client_no_context_takeover; client_max_window_bits=12";
+        assert_eq!(shown, [None, Some(ours.into()), Some(full.into())]);
+        assert_eq!(agreed(&pair).len(), 3);
+    }
+    let exactly = Agreement {
+        server_context: Context::TakenOver,
+        client_context: Context::PerMessage,
+        server_window: WindowBits::MAX,
+        client_window: WindowBits::new(12).expect("8 to 15"),
+    };
+    assert_eq!(agreed(&opened_with(with(own), ACCEPTED)), [Some(exactly)]);
 }
 
 #[test]

@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::message::Message;
 use crate::settings::Deflate;
 use crate::time::Instant;
-use crate::websocket::Decoder;
 use crate::websocket::deflate::Agreement;
+use crate::websocket::{Accepted, Decoder};
 
 use super::closing::Close;
 use super::compression::Compression;
@@ -72,7 +72,7 @@ pub(super) struct Script {
     pub(super) unsent: VecDeque<Message>,
     pub(super) deadline: Instant,
     /// What the server chose; told when the script is done.
-    pub(super) subprotocol: Option<Box<str>>,
+    pub(super) accepted: Accepted,
 }
 
 impl Session {
