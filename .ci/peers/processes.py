@@ -111,8 +111,10 @@ class Peer:
         self.environment = environment
 
     @classmethod
-    def node(cls, tools, mode, messages, port=0):
+    def node(cls, tools, mode, messages, port=0, deflate=None):
         environment = {"PEER_NODE_MODULES": tools.node_modules, "PEER_MESSAGES": str(messages.directory)}
+        if deflate is not None:
+            environment["PEER_DEFLATE"] = json.dumps(deflate)
         return cls(["node", HERE / "node_peer.mjs", mode, port], environment)
 
     @classmethod
