@@ -11,11 +11,11 @@ use ropewalk_core::admission::Admission;
 use ropewalk_core::hooks::{ReadyStep, Template};
 use ropewalk_core::settings::{Deflate, Limits};
 use ropewalk_core::websocket::deflate::{
-    Agreement, Context, Deflator, INFLATOR_BYTES, ParameterProblem, WindowBits,
+    Agreement, Context, Deflator, INFLATOR_BYTES, Inflator, ParameterProblem, WhenIdle, WindowBits,
 };
-use ropewalk_core::websocket::{ProtocolError, UpgradeError};
+use ropewalk_core::websocket::{self, Decoder, Item, ProtocolError, UpgradeError};
 use ropewalk_core::{
-    AdmissionLimits, CloseReason, EventKind, Hooks, Input, Message, Outcome, Settings, State,
+    AdmissionLimits, CloseReason, EventKind, Hooks, Input, Kind, Message, Outcome, Settings, State,
     TransportError, TransportErrorKind,
 };
 
@@ -443,6 +443,56 @@ fn corrupt_data_close_with_1007_and_a_bomb_with_1009_after_what_was_good() {
         let frames = raw_frames_of(&pair.written);
         assert_eq!(frames, [(FIN | CLOSE, code.to_be_bytes().to_vec())]);
     }
+}
+
+#[test]
+fn a_message_that_is_cut_within_a_later_block_is_refused_at_whichever_byte() {
+    let agreed = agreed(&opened())[0].expect("it is accepted");
+    for symbols in 2..40 {
+        // A short block that describes no codes, and one that does.
+        let mut sender = Sender::new(15);
+        let words: Vec<u8> = (0..symbols * 20)
+            .map(|at| b' ' + (at * at / 3 % symbols) as u8)
+            .collect();
+        let first = sender.compress(b"a");
+        let second = sender.compress(&words);
+        let payload = [&first[..], &[0, 0, 0xff, 0xff], &second].concat();
+        let whole = frame(RSV1 | BINARY, &payload);
+        for cut in first.len() + 5..=payload.len() {
+            let mut decoder = Decoder::inflating(Inflator::new(&agreed, None, WhenIdle::Keep));
+            let cut_off = frame(RSV1 | BINARY, &payload[..cut]);
+            let item = decoder.next(&websocket::Limits::default(), &mut &cut_off[..]);
+            if cut_off == whole {
+                let payload = &[b"a", &words[..]].concat()[..];
+                let kind = Kind::Binary;
+                assert_eq!(item, Ok(Some(Item::Message { kind, payload })));
+            } else {
+                assert_eq!(item, Err(ProtocolError::InvalidDeflate), "{symbols}: {cut}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_backlog_is_compressed_in_parts_and_leaves_whole() {
+    let mut pair = Pair::new(with(eager()), Hooks::default());
+    pair.accept();
+    let messages: Vec<String> = (0..20).map(|i| format!("{i}, ").repeat(5_000)).collect();
+    for message in &messages {
+        pair.send(message.as_str());
+    }
+    pair.is_blocked = true;
+    pair.upgrade_with(ACCEPTED, b"");
+    let socket = pair.socket.expect("a socket");
+    let offered = pair.set.transmit(pair.now, socket).expect("more");
+    let frames = raw_frames_of(offered.slices()[0].as_ref()).len();
+    assert!((2..10).contains(&frames), "{frames} of 20 at once");
+    drop(offered);
+    pair.unblock();
+    assert_eq!(
+        self::messages(&mut Receiver::default(), &pair.written),
+        messages
+    );
 }
 
 #[test]
