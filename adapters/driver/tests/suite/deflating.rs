@@ -29,17 +29,24 @@ pub(crate) struct Session {
     stream: TcpStream,
     compressor: Compress,
     decompressor: Decompress,
+    is_closed: bool,
 }
 
 impl Session {
     /// Answers the request with this about extensions. `None` if the client goes.
     pub(crate) fn accept(mut stream: TcpStream, extensions: &str) -> Option<Self> {
         upgrade(&mut stream, extensions)?;
-        Some(Self {
+        Some(Self::new(stream))
+    }
+
+    /// A session whose request is answered.
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        Self {
             stream,
             compressor: Compress::new(Compression::default(), false),
             decompressor: Decompress::new(false),
-        })
+            is_closed: false,
+        }
     }
 
     /// Whose client uses no larger window than the least that flate2 knows.
@@ -134,13 +141,21 @@ impl Session {
         }
     }
 
-    /// Reads until the client goes; the code of its close frame, which is answered.
+    /// Begins the closing handshake.
+    pub(crate) fn close(&mut self, code: u16) {
+        self.send(FIN | CLOSE, &code.to_be_bytes());
+        self.is_closed = true;
+    }
+
+    /// Reads until the client goes, and does what is left of the closing handshake; the code of the client's frame.
     pub(crate) fn farewell(&mut self) -> Option<u16> {
         let mut code = None;
         while let Some((first, payload)) = self.frame() {
             if first == FIN | CLOSE {
                 code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
-                self.send(FIN | CLOSE, &payload);
+                if !self.is_closed {
+                    self.send(FIN | CLOSE, &payload);
+                }
                 drop(self.stream.shutdown(Shutdown::Write));
             }
         }
