@@ -84,13 +84,13 @@ fn messages(receiver: &mut Receiver, written: &[u8]) -> Vec<String> {
 
 /// What each session was told about compression.
 fn agreed(pair: &Pair) -> Vec<Option<Agreement>> {
-    let kinds = pair.kinds().into_iter();
-    kinds
-        .filter_map(|kind| match kind {
-            EventKind::Ready { compression, .. } => Some(*compression),
-            _ => None,
-        })
-        .collect()
+    let mut agreed = Vec::new();
+    for kind in pair.kinds() {
+        if let EventKind::Ready { compression, .. } = kind {
+            agreed.push(*compression);
+        }
+    }
+    agreed
 }
 
 fn last_closed(pair: &Pair) -> CloseReason {
@@ -452,7 +452,7 @@ fn a_message_that_is_cut_within_a_later_block_is_refused_at_whichever_byte() {
         // A short block that describes no codes, and one that does.
         let mut sender = Sender::new(15);
         let words: Vec<u8> = (0..symbols * 20)
-            .map(|at| b' ' + (at * at / 3 % symbols) as u8)
+            .map(|at| b' ' + u8::try_from(at * at / 3 % symbols).expect("below 40"))
             .collect();
         let first = sender.compress(b"a");
         let second = sender.compress(&words);
@@ -487,7 +487,6 @@ fn a_backlog_is_compressed_in_parts_and_leaves_whole() {
     let offered = pair.set.transmit(pair.now, socket).expect("more");
     let frames = raw_frames_of(offered.slices()[0].as_ref()).len();
     assert!((2..10).contains(&frames), "{frames} of 20 at once");
-    drop(offered);
     pair.unblock();
     assert_eq!(
         self::messages(&mut Receiver::default(), &pair.written),

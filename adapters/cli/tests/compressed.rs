@@ -7,7 +7,7 @@ mod support;
 
 use std::sync::mpsc::channel;
 
-use deflating::{FIN, RSV1, Session, TEXT};
+use deflating::{CLOSE, FIN, RSV1, Session, TEXT};
 use serde_json::json;
 use support::{RUNTIMES, raw_server, records, run, scratch, text, written};
 
@@ -32,7 +32,7 @@ fn compressed_messages_come_back_compressed_on_every_runtime() {
                 let frame = session.frame().unwrap();
                 told.send((frame.0, session.message(&frame))).unwrap();
             }
-            session.close(1000);
+            session.send(FIN | CLOSE, &1000_u16.to_be_bytes());
             session.farewell();
         });
         let output = run(&["echo", "--compress", "--runtime", runtime, &url]);
@@ -59,7 +59,7 @@ fn the_configuration_says_what_is_offered_and_the_event_what_was_agreed() {
         let mut session = Session::new(stream);
         if number == 0 {
             session.send(FIN | TEXT, b"plain");
-            session.close(1000);
+            session.send(FIN | CLOSE, &1000_u16.to_be_bytes());
         } else {
             session.send_text("compressed");
         }
