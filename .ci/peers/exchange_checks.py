@@ -2,7 +2,7 @@
 
 import asyncio
 
-from messages import SIZE_MAX, Messages
+from messages import SIZE_MAX, Messages, payload
 from processes import RUNTIMES, Peer, Ropewalk, Stream, expect, ropewalk
 from python_peer import compare_echoes, feed, websocket_server
 from websockets.exceptions import ConnectionClosed
@@ -59,9 +59,17 @@ async def tap_pywebsocket(tools, runtime):
 
 
 async def tap(tools, runtime, url, messages):
-    options = ["--runtime", runtime, "--count", len(messages), "--output", "-"]
+    sizes = [len(payload(each)) for each in messages.all]
+    expect(max(sizes) == SIZE_MAX, "the largest size was not tried")
+    await tap_with(tools, ["--runtime", runtime, f"feed={url}"], messages)
+    return f"{sum(sizes) >> 20} MiB"
+
+
+async def tap_with(tools, arguments, messages):
+    """Taps a feed, and compares what arrives with what was sent."""
+    options = ["--count", len(messages), "--output", "-"]
     stream = Stream("feed")
-    async with Ropewalk(tools, "tap", *options, f"feed={url}") as run:
+    async with Ropewalk(tools, "tap", *options, *arguments) as run:
         received = 0
         async for record in run.records():
             message = stream.take(record)
@@ -72,9 +80,6 @@ async def tap(tools, runtime, url, messages):
         expect(received == len(messages), f"{received} messages of {len(messages)}")
         (await run.end()).expect(status=0)
     expect(stream.generations == [1], f"sockets {stream.generations}")
-    sizes = [len(each.encode() if isinstance(each, str) else each) for each in messages.all]
-    expect(max(sizes) == SIZE_MAX, "the largest size was not tried")
-    return f"{sum(sizes) >> 20} MiB"
 
 
 async def echo_python(tools, runtime):
@@ -82,6 +87,8 @@ async def echo_python(tools, runtime):
     results = []
 
     async def session(socket):
+        # It would have compressed.
+        expect(not socket.protocol.extensions, f"agreed: {socket.protocol.extensions}")
         results.append(await compare_echoes(socket, messages))
 
     async with websocket_server(session) as url:

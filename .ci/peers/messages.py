@@ -14,9 +14,9 @@ TEXT = "plain ASCII, mostly; \"quotes\", back\\slashes, \t\r\n\x00\x1f\x7f, Ã© Ã
 class Messages:
     """The messages of one seed. `all` is a list of str (text) and bytes (binary)."""
 
-    def __init__(self, directory: Path, count: int, seed: int):
+    def __init__(self, directory: Path, count: int, seed: int, size_max: int = SIZE_MAX):
         self.directory = directory
-        self.all = list(generate(count, seed))
+        self.all = list(generate(count, seed, size_max))
         with open(directory / "payloads", "wb") as payloads:
             payloads.writelines(payload(message) for message in self.all)
         index = [[kind(message), len(payload(message))] for message in self.all]
@@ -35,26 +35,34 @@ def read(directory: Path):
             yield data.decode() if form == "text" else data
 
 
-def generate(count, seed):
+def generate(count, seed, size_max):
+    """Random bytes, text of random characters, and JSON in turn of chance: from what does not compress to what does well."""
     draw = random.Random(seed)
     letters = [draw.choice(TEXT) for _ in range(1 << 16)]
-    text = "".join(letters).encode()
-    text = text * (2 * SIZE_MAX // len(text) + 1)
     binary = draw.randbytes(2 * SIZE_MAX)
+    texts = ["".join(letters).encode(), "".join(record(draw) for _ in range(1 << 12)).encode()]
+    texts = [text * (2 * SIZE_MAX // len(text) + 1) for text in texts]
+    edges = [edge for edge in EDGES if edge <= size_max]
     for number in range(1, count + 1):
         head = f"{number}:".encode()
-        size = EDGES[number - 1] if number <= len(EDGES) else log_uniform(draw, len(head))
+        size = edges[number - 1] if number <= len(edges) else log_uniform(draw, len(head), size_max)
         start = draw.randrange(SIZE_MAX)
         if draw.random() < 0.5:
             yield head + binary[start : start + size - len(head)]
         else:
             # A character that is cut in two is left out; the size is made up with spaces.
-            body = text[start : start + size - len(head)].decode(errors="ignore")
+            body = draw.choice(texts)[start : start + size - len(head)].decode(errors="ignore")
             yield (head.decode() + body).ljust(size - len(body.encode()) + len(body))
 
 
-def log_uniform(draw, size_min):
-    return round(math.exp(draw.uniform(math.log(size_min), math.log(SIZE_MAX))))
+def record(draw):
+    symbol = draw.choice(["BTC-USD", "ETH-USD", "SOL-EUR"])
+    price, size = draw.uniform(1, 99_999), draw.expovariate(1)
+    return f'{{"type":"trade","symbol":"{symbol}","price":"{price:.2f}","size":{size:.6f}}}\n'
+
+
+def log_uniform(draw, size_min, size_max):
+    return round(math.exp(draw.uniform(math.log(size_min), math.log(size_max))))
 
 
 def kind(message):

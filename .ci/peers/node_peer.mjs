@@ -1,4 +1,5 @@
 // A server on Node's `ws`: `node node_peer.mjs feed|echo PORT`. What it sees it prints, one JSON object a line.
+// PEER_DEFLATE, if there, is what it is told about permessage-deflate.
 
 import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
@@ -12,11 +13,16 @@ const messages = read(process.env.PEER_MESSAGES);
 
 // Over TLS if PEER_IDENTITY names a file with a certificate and its key.
 const identity = process.env.PEER_IDENTITY && readFileSync(process.env.PEER_IDENTITY);
+const perMessageDeflate = JSON.parse(process.env.PEER_DEFLATE ?? "false");
 const carrier = identity ? createSecureServer({ cert: identity, key: identity }) : createServer();
-const server = new WebSocketServer({ server: carrier, maxPayload: 1 << 21 });
+const server = new WebSocketServer({ server: carrier, maxPayload: 1 << 21, perMessageDeflate });
 carrier.listen(Number(port), "127.0.0.1", () => say({ listening: carrier.address().port }));
-server.on("connection", (socket) => {
+server.on("connection", (socket, request) => {
   socket.on("error", (error) => say({ error: error.message }));
+  if (perMessageDeflate) {
+    const report = deflated(socket, request.socket);
+    socket.on("close", () => say({ deflated: report() }));
+  }
   socket.on("close", (code) => say({ closed: code }));
   const run = { feed, echo }[mode];
   run(socket).catch((error) => say({ error: error.message }));
@@ -51,6 +57,34 @@ async function echo(socket) {
     }
   });
   for (const { data, binary } of messages) await send(socket, data, { binary, fin: true });
+}
+
+// Counts what the extension does in each direction; what it returns says so, and what was agreed.
+function deflated(socket, stream) {
+  const extension = socket._extensions["permessage-deflate"];
+  if (!extension) return () => null;
+  const { params, compress, decompress } = extension;
+  const agreed = {
+    server_no_context_takeover: params.server_no_context_takeover ?? false,
+    client_no_context_takeover: params.client_no_context_takeover ?? false,
+    server_max_window_bits: params.server_max_window_bits ?? 15,
+    client_max_window_bits: params.client_max_window_bits ?? 15,
+  };
+  let sent = 0;
+  let received = 0;
+  extension.compress = (data, fin, done) => {
+    sent += fin;
+    compress.call(extension, data, fin, done);
+  };
+  extension.decompress = (data, fin, done) => {
+    received += fin;
+    decompress.call(extension, data, fin, done);
+  };
+  return () => ({
+    agreed,
+    sent: { messages: sent, wire: stream.bytesWritten },
+    received: { messages: received, wire: stream.bytesRead },
+  });
 }
 
 function send(socket, data, options) {

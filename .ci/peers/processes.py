@@ -120,11 +120,13 @@ class Peer:
         self.scheme = scheme
 
     @classmethod
-    def node(cls, tools, mode, messages, port=0, identity=None):
+    def node(cls, tools, mode, messages, port=0, identity=None, deflate=None):
         """With `identity`, a file with a certificate and its key, it speaks TLS."""
         environment = {"PEER_NODE_MODULES": tools.node_modules, "PEER_MESSAGES": str(messages.directory)}
         if identity:
             environment["PEER_IDENTITY"] = str(identity)
+        if deflate is not None:
+            environment["PEER_DEFLATE"] = json.dumps(deflate)
         return cls(["node", HERE / "node_peer.mjs", mode, port], environment, "wss" if identity else "ws")
 
     @classmethod

@@ -4,12 +4,14 @@ import asyncio
 from contextlib import asynccontextmanager
 
 from websockets.asyncio.server import serve
+from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
+from websockets.frames import Opcode
 
 
 @asynccontextmanager
-async def websocket_server(handler, tls=None):
+async def websocket_server(handler, tls=None, **further):
     """Serves every session with `handler`, over TLS if there is a context for it, and yields the URL."""
-    options = dict(ping_interval=None, max_size=1 << 21, close_timeout=10)
+    options = dict(ping_interval=None, max_size=1 << 21, close_timeout=10, **further)
     async with serve(handler, "127.0.0.1", 0, ssl=tls, **options) as server:
         yield f"{'wss' if tls else 'ws'}://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
 
@@ -42,6 +44,39 @@ async def bare_server(handler):
         for task in list(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def deflating(**parameters):
+    """Options for a server that accepts permessage-deflate with these parameters."""
+    return dict(compression=None, extensions=[ServerPerMessageDeflateFactory(**parameters)])
+
+
+class Deflated:
+    """What was agreed about compression on a socket, and what it does to the data frames of each direction."""
+
+    def __init__(self, socket):
+        [extension] = socket.protocol.extensions
+        self.agreed = {
+            "server_no_context_takeover": extension.local_no_context_takeover,
+            "client_no_context_takeover": extension.remote_no_context_takeover,
+            "server_max_window_bits": extension.local_max_window_bits,
+            "client_max_window_bits": extension.remote_max_window_bits,
+        }
+        self.sent = dict(messages=0, wire=0)
+        self.received = dict(messages=0, wire=0)
+        encode, decode = extension.encode, extension.decode
+        extension.encode = lambda frame: self.count(self.sent, encode(frame))
+        extension.decode = lambda frame, **options: decode(self.count(self.received, frame), **options)
+
+    @staticmethod
+    def count(direction, frame):
+        if frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+            direction["messages"] += frame.rsv1
+            direction["wire"] += len(frame.data)
+        return frame
+
+    def report(self):
+        return {"agreed": self.agreed, "sent": self.sent, "received": self.received}
 
 
 async def feed(socket, messages):

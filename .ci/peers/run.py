@@ -12,6 +12,7 @@ import time
 import traceback
 from pathlib import Path
 
+import compression_checks
 import config_checks
 import document_checks
 import end_checks
@@ -27,7 +28,8 @@ SECONDS_MAX = 300
 
 
 async def main(ropewalk, node_modules, word=""):
-    suites = [config_checks, document_checks, secret_checks, exchange_checks, tls_checks, end_checks, reconnect_checks, load_checks]
+    suites = [config_checks, document_checks, secret_checks, exchange_checks, compression_checks, tls_checks]
+    suites += [end_checks, reconnect_checks, load_checks]
     checks = [check for suite in suites for check in suite.checks() if word in check[0]]
     passed = 0
     with tempfile.TemporaryDirectory(prefix="ropewalk-peers-") as scratch:

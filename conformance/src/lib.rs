@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod harness;
+mod inflate;
 mod ledger;
 pub mod scenario;
 pub mod script;

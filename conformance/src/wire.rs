@@ -1,6 +1,8 @@
-//! A second reader of WebSocket streams, written from RFC 6455 alone and sharing no code with the core.
+//! A second reader of WebSocket streams, written from RFC 6455 and RFC 7692 alone and sharing no code with the core.
 //!
 //! It judges what the core writes and counts what the core was given to read.
+
+use crate::inflate::Inflater;
 
 /// Which end wrote the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +28,15 @@ pub enum Unit {
     Close(Vec<u8>),
 }
 
+/// How a message was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coding {
+    /// As it is.
+    Plain,
+    /// Compressed.
+    Deflated,
+}
+
 /// Where in the stream the reader stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Position {
@@ -36,13 +47,22 @@ pub enum Position {
 }
 
 /// Reads one side's frames from pieces of any size.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct FrameReader {
     side: Side,
+    inflater: Option<Inflater>,
     partial: Vec<u8>,
-    message: Option<(u8, Vec<u8>)>,
+    message: Option<Partial>,
     last_mask: Option<[u8; 4]>,
     closed: bool,
+}
+
+/// A message of which there is more to come.
+#[derive(Debug)]
+struct Partial {
+    opcode: u8,
+    coding: Coding,
+    payload: Vec<u8>,
 }
 
 impl FrameReader {
@@ -50,11 +70,26 @@ impl FrameReader {
     pub fn new(side: Side) -> Self {
         Self {
             side,
+            inflater: None,
             partial: Vec::new(),
             message: None,
             last_mask: None,
             closed: false,
         }
+    }
+
+    /// Messages may be compressed from here on, if the server's answer to the request agrees to it.
+    pub fn agree(&mut self, answer: &[u8]) {
+        let forgets = match self.side {
+            Side::Client => "client_no_context_takeover",
+            Side::Server => "server_no_context_takeover",
+        };
+        self.inflater = Inflater::agreed(answer, forgets);
+    }
+
+    /// Whether messages may be compressed.
+    pub fn is_inflating(&self) -> bool {
+        self.inflater.is_some()
     }
 
     /// Where it stands.
@@ -74,13 +109,26 @@ impl FrameReader {
     /// # Errors
     /// The rule of RFC 6455 that the bytes break.
     pub fn read(&mut self, bytes: &[u8]) -> Result<Vec<Unit>, String> {
+        let units = self.read_coded(bytes)?;
+        Ok(units.into_iter().map(|(unit, _)| unit).collect())
+    }
+
+    /// The same, with how each was sent.
+    ///
+    /// # Errors
+    /// The rule of RFC 6455 or RFC 7692 that the bytes break.
+    pub fn read_coded(&mut self, bytes: &[u8]) -> Result<Vec<(Unit, Coding)>, String> {
         if self.closed && !bytes.is_empty() {
             return Err("bytes after a close frame (§5.5.1)".into());
         }
         self.partial.extend_from_slice(bytes);
         let mut units = Vec::new();
         let mut used = 0;
-        while let Some(frame) = Frame::parse(&self.partial[used..], self.side)? {
+        let reserved = match self.inflater {
+            Some(_) => 0x30,
+            None => 0x70,
+        };
+        while let Some(frame) = Frame::parse(&self.partial[used..], self.side, reserved)? {
             used += frame.len;
             if self.closed {
                 return Err("a frame after a close frame (§5.5.1)".into());
@@ -100,20 +148,27 @@ impl FrameReader {
         Ok(units)
     }
 
-    fn accept(&mut self, frame: Frame) -> Result<Option<Unit>, String> {
+    fn accept(&mut self, frame: Frame) -> Result<Option<(Unit, Coding)>, String> {
+        if frame.coding == Coding::Deflated && !matches!(frame.opcode, 1 | 2) {
+            return Err("RSV1 on a frame that begins no message (RFC 7692 §6)".into());
+        }
         let unit = match frame.opcode {
             0 => {
-                let Some((_, message)) = &mut self.message else {
+                let Some(message) = &mut self.message else {
                     return Err("a continuation of nothing (§5.4)".into());
                 };
-                message.extend_from_slice(&frame.payload);
+                message.payload.extend_from_slice(&frame.payload);
                 None
             }
             1 | 2 => {
                 if self.message.is_some() {
                     return Err("a message inside a message (§5.4)".into());
                 }
-                self.message = Some((frame.opcode, frame.payload));
+                self.message = Some(Partial {
+                    opcode: frame.opcode,
+                    coding: frame.coding,
+                    payload: frame.payload,
+                });
                 None
             }
             8 => {
@@ -126,16 +181,21 @@ impl FrameReader {
             opcode => return Err(format!("the reserved opcode {opcode} (§5.2)")),
         };
         if frame.opcode > 2 || !frame.fin {
-            return Ok(unit);
+            return Ok(unit.map(|unit| (unit, Coding::Plain)));
         }
-        match self.message.take() {
-            Some((1, payload)) => match std::str::from_utf8(&payload) {
-                Ok(_) => Ok(Some(Unit::Text(payload))),
-                Err(_) => Err("text that is not UTF-8 (§8.1)".into()),
-            },
-            Some((_, payload)) => Ok(Some(Unit::Binary(payload))),
-            None => Ok(None),
-        }
+        let Some(message) = self.message.take() else {
+            return Ok(None);
+        };
+        let payload = match (message.coding, &mut self.inflater) {
+            (Coding::Deflated, Some(inflater)) => inflater.message(&message.payload)?,
+            (Coding::Deflated | Coding::Plain, _) => message.payload,
+        };
+        let unit = match (message.opcode, std::str::from_utf8(&payload)) {
+            (1, Ok(_)) => Unit::Text(payload),
+            (1, Err(_)) => return Err("text that is not UTF-8 (§8.1)".into()),
+            (_, _) => Unit::Binary(payload),
+        };
+        Ok(Some((unit, message.coding)))
     }
 }
 
@@ -143,19 +203,24 @@ struct Frame {
     len: usize,
     fin: bool,
     opcode: u8,
+    coding: Coding,
     mask: Option<[u8; 4]>,
     payload: Vec<u8>,
 }
 
 impl Frame {
-    fn parse(bytes: &[u8], side: Side) -> Result<Option<Self>, String> {
+    fn parse(bytes: &[u8], side: Side, reserved: u8) -> Result<Option<Self>, String> {
         let [first, second, ..] = bytes else {
             return Ok(None);
         };
         let (fin, opcode) = (first & 0x80 != 0, first & 0x0f);
-        if first & 0x70 != 0 {
+        if first & reserved != 0 {
             return Err("a reserved bit (§5.2)".into());
         }
+        let coding = match first & 0x40 {
+            0 => Coding::Plain,
+            _ => Coding::Deflated,
+        };
         if (second & 0x80 != 0) != (side == Side::Client) {
             return Err("masked by the wrong side, or not by the right one (§5.1)".into());
         }
@@ -207,6 +272,7 @@ impl Frame {
             len: at + length,
             fin,
             opcode,
+            coding,
             mask,
             payload,
         }))
@@ -273,27 +339,28 @@ pub fn switching_protocols(request: &[u8], headers: &str) -> Vec<u8> {
     .into_bytes()
 }
 
+/// The same as a client writes it.
+pub fn client_frame(first: u8, payload: &[u8], mask: [u8; 4]) -> Vec<u8> {
+    let mut frame = server_frame(first, payload);
+    let header = frame.len() - payload.len();
+    frame[1] |= 0x80;
+    for (byte, key) in frame[header..].iter_mut().zip(mask.iter().cycle()) {
+        *byte ^= key;
+    }
+    frame.splice(header..header, mask);
+    frame
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn masked(first: u8, payload: &[u8], mask: [u8; 4]) -> Vec<u8> {
-        let mut frame = server_frame(first, payload);
-        let header = frame.len() - payload.len();
-        frame[1] |= 0x80;
-        for (byte, key) in frame[header..].iter_mut().zip(mask.iter().cycle()) {
-            *byte ^= key;
-        }
-        frame.splice(header..header, mask);
-        frame
-    }
-
     #[test]
     fn pieces_of_any_size_make_the_same_units() {
-        let mut stream = masked(0x01, b"he", [1, 2, 3, 4]);
-        stream.extend(masked(0x89, b"p", [5, 2, 3, 4]));
-        stream.extend(masked(0x80, &[b'y'; 300], [6, 2, 3, 4]));
-        stream.extend(masked(0x88, &[3, 232], [7, 2, 3, 4]));
+        let mut stream = client_frame(0x01, b"he", [1, 2, 3, 4]);
+        stream.extend(client_frame(0x89, b"p", [5, 2, 3, 4]));
+        stream.extend(client_frame(0x80, &[b'y'; 300], [6, 2, 3, 4]));
+        stream.extend(client_frame(0x88, &[3, 232], [7, 2, 3, 4]));
         let whole = FrameReader::new(Side::Client).read(&stream).unwrap();
         assert_eq!(whole.len(), 3);
         let mut reader = FrameReader::new(Side::Client);
@@ -308,11 +375,15 @@ mod tests {
     #[test]
     fn each_violation_is_seen() {
         let key = [9, 8, 7, 6];
-        let twice = [masked(0x81, b"a", key), masked(0x81, b"b", key)].concat();
-        let late = [masked(0x88, b"", key), masked(0x81, b"b", [1; 4])].concat();
+        let twice = [client_frame(0x81, b"a", key), client_frame(0x81, b"b", key)].concat();
+        let late = [
+            client_frame(0x88, b"", key),
+            client_frame(0x81, b"b", [1; 4]),
+        ]
+        .concat();
         for (side, stream) in [
             (Side::Client, server_frame(0x81, b"a")),
-            (Side::Server, masked(0x81, b"a", key)),
+            (Side::Server, client_frame(0x81, b"a", key)),
             (Side::Client, twice),
             (Side::Client, late),
             (Side::Server, server_frame(0xc1, b"a")),
@@ -325,6 +396,46 @@ mod tests {
             (Side::Server, server_frame(0x88, &1005_u16.to_be_bytes())),
         ] {
             assert!(FrameReader::new(side).read(&stream).is_err(), "{stream:x?}");
+        }
+    }
+
+    #[test]
+    fn messages_are_decompressed_where_that_is_agreed_and_only_there() {
+        // RFC 7692 §7.2.3.1 and §7.2.3.2: "Hello", and again by reference to the first.
+        let first = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+        let again = [0xf2, 0x00, 0x11, 0x00, 0x00];
+        let hello = || Unit::Text(b"Hello".to_vec());
+        let stream = [
+            server_frame(0x41, &first[..3]),
+            server_frame(0x80, &first[3..]),
+            server_frame(0xc1, &again),
+            server_frame(0x81, b"Hello"),
+        ]
+        .concat();
+        let mut reader = FrameReader::new(Side::Server);
+        reader.agree(b"Sec-WebSocket-Extensions: permessage-deflate\r\n");
+        let units: Vec<_> = stream
+            .iter()
+            .flat_map(|byte| reader.read_coded(&[*byte]).unwrap())
+            .collect();
+        let expected = [Coding::Deflated, Coding::Deflated, Coding::Plain];
+        assert_eq!(units, expected.map(|coding| (hello(), coding)));
+        for answer in [
+            "",
+            "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n",
+        ] {
+            let mut reader = FrameReader::new(Side::Server);
+            reader.agree(answer.as_bytes());
+            assert!(reader.read(&stream).is_err(), "{answer:?}");
+        }
+        for stream in [
+            server_frame(0xc1, &[6]),
+            server_frame(0xc9, b""),
+            [server_frame(0x01, b""), server_frame(0xc0, b"")].concat(),
+        ] {
+            let mut reader = FrameReader::new(Side::Server);
+            reader.agree(b"Sec-WebSocket-Extensions: permessage-deflate\r\n");
+            assert!(reader.read(&stream).is_err(), "{stream:x?}");
         }
     }
 }

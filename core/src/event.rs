@@ -8,6 +8,7 @@ use crate::ids::ConnectionId;
 use crate::letter::{Direction, Stage};
 use crate::reason::CloseReason;
 use crate::time::Instant;
+use crate::websocket::deflate::Agreement;
 
 /// Something that happened to a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub enum EventKind {
         endpoint: Box<str>,
         /// The subprotocol that the server chose.
         subprotocol: Option<Box<str>>,
+        /// What was agreed about compression; `None` if nothing is compressed on this socket (RFC 7692).
+        compression: Option<Agreement>,
     },
     /// An attempt or a session ended.
     Closed {

@@ -10,10 +10,12 @@ use pair::{Pair, frame, raw_frames_of, text};
 use ropewalk_core::admission::Admission;
 use ropewalk_core::hooks::{ReadyStep, Template};
 use ropewalk_core::settings::{Deflate, Limits};
-use ropewalk_core::websocket::deflate::{Deflator, INFLATOR_BYTES, ParameterProblem, WindowBits};
-use ropewalk_core::websocket::{ProtocolError, UpgradeError};
+use ropewalk_core::websocket::deflate::{
+    Agreement, Context, Deflator, INFLATOR_BYTES, Inflator, ParameterProblem, WhenIdle, WindowBits,
+};
+use ropewalk_core::websocket::{self, Decoder, Item, ProtocolError, UpgradeError};
 use ropewalk_core::{
-    AdmissionLimits, CloseReason, EventKind, Hooks, Input, Message, Outcome, Settings, State,
+    AdmissionLimits, CloseReason, EventKind, Hooks, Input, Kind, Message, Outcome, Settings, State,
     TransportError, TransportErrorKind,
 };
 
@@ -80,6 +82,17 @@ fn messages(receiver: &mut Receiver, written: &[u8]) -> Vec<String> {
     .collect()
 }
 
+/// What each session was told about compression.
+fn agreed(pair: &Pair) -> Vec<Option<Agreement>> {
+    let mut agreed = Vec::new();
+    for kind in pair.kinds() {
+        if let EventKind::Ready { compression, .. } = kind {
+            agreed.push(*compression);
+        }
+    }
+    agreed
+}
+
 fn last_closed(pair: &Pair) -> CloseReason {
     let closed = pair.kinds().into_iter().rev().find_map(|kind| {
         if let EventKind::Closed { reason, .. } = kind {
@@ -120,6 +133,53 @@ fn a_server_that_declines_gets_and_sends_plain_messages() {
     pair.socket.expect("the close handshake is under way");
     pair.advance(Duration::from_secs(6));
     assert_eq!(last_closed(&pair), error);
+}
+
+#[test]
+fn the_event_of_a_ready_session_tells_what_was_agreed_on_its_socket() {
+    let own = Deflate {
+        client_no_context_takeover: true,
+        client_max_window_bits: 12,
+        ..eager()
+    };
+    let script = Hooks {
+        ready: vec![ReadyStep::Send(Template::parse("subscribe").unwrap())],
+        ..Hooks::default()
+    };
+    let full = "permessage-deflate; server_no_context_takeover; client_no_context_takeover; \
+                server_max_window_bits=10; client_max_window_bits=9";
+    for hooks in [Hooks::default(), script] {
+        let mut pair = Pair::new(with(own), hooks);
+        let mut shown = Vec::new();
+        for answer in [
+            "",
+            ACCEPTED,
+            &format!("Sec-WebSocket-Extensions: {full}\r\n"),
+        ] {
+            pair.accept();
+            pair.upgrade_with(answer, b"");
+            shown.push(
+                agreed(&pair)
+                    .pop()
+                    .expect("it is ready")
+                    .map(|it| it.to_string()),
+            );
+            reset(&mut pair);
+            while pair.socket.is_none() {
+                pair.advance(Duration::from_millis(100));
+            }
+        }
+        let ours = "permessage-deflate; client_no_context_takeover; client_max_window_bits=12";
+        assert_eq!(shown, [None, Some(ours.into()), Some(full.into())]);
+        assert_eq!(agreed(&pair).len(), 3);
+    }
+    let exactly = Agreement {
+        server_context: Context::TakenOver,
+        client_context: Context::PerMessage,
+        server_window: WindowBits::MAX,
+        client_window: WindowBits::new(12).expect("8 to 15"),
+    };
+    assert_eq!(agreed(&opened_with(with(own), ACCEPTED)), [Some(exactly)]);
 }
 
 #[test]
@@ -407,6 +467,55 @@ fn corrupt_data_close_with_1007_and_a_bomb_with_1009_after_what_was_good() {
         let frames = raw_frames_of(&pair.written);
         assert_eq!(frames, [(FIN | CLOSE, code.to_be_bytes().to_vec())]);
     }
+}
+
+#[test]
+fn a_message_that_is_cut_within_a_later_block_is_refused_at_whichever_byte() {
+    let agreed = agreed(&opened())[0].expect("it is accepted");
+    for symbols in 2..40 {
+        // A short block that describes no codes, and one that does.
+        let mut sender = Sender::new(15);
+        let words: Vec<u8> = (0..symbols * 20)
+            .map(|at| b' ' + u8::try_from(at * at / 3 % symbols).expect("below 40"))
+            .collect();
+        let first = sender.compress(b"a");
+        let second = sender.compress(&words);
+        let payload = [&first[..], &[0, 0, 0xff, 0xff], &second].concat();
+        let whole = frame(RSV1 | BINARY, &payload);
+        for cut in first.len() + 5..=payload.len() {
+            let mut decoder = Decoder::inflating(Inflator::new(&agreed, None, WhenIdle::Keep));
+            let cut_off = frame(RSV1 | BINARY, &payload[..cut]);
+            let item = decoder.next(&websocket::Limits::default(), &mut &cut_off[..]);
+            if cut_off == whole {
+                let payload = &[b"a", &words[..]].concat()[..];
+                let kind = Kind::Binary;
+                assert_eq!(item, Ok(Some(Item::Message { kind, payload })));
+            } else {
+                assert_eq!(item, Err(ProtocolError::InvalidDeflate), "{symbols}: {cut}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_backlog_is_compressed_in_parts_and_leaves_whole() {
+    let mut pair = Pair::new(with(eager()), Hooks::default());
+    pair.accept();
+    let messages: Vec<String> = (0..20).map(|i| format!("{i}, ").repeat(5_000)).collect();
+    for message in &messages {
+        pair.send(message.as_str());
+    }
+    pair.is_blocked = true;
+    pair.upgrade_with(ACCEPTED, b"");
+    let socket = pair.socket.expect("a socket");
+    let offered = pair.set.transmit(pair.now, socket).expect("more");
+    let frames = raw_frames_of(offered.slices()[0].as_ref()).len();
+    assert!((2..10).contains(&frames), "{frames} of 20 at once");
+    pair.unblock();
+    assert_eq!(
+        self::messages(&mut Receiver::default(), &pair.written),
+        messages
+    );
 }
 
 #[test]

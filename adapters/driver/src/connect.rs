@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ropewalk_core::hooks::TemplateError;
-use ropewalk_core::settings::{Keepalive, Reconnect};
+use ropewalk_core::settings::{Deflate, Keepalive, Reconnect};
 use ropewalk_core::target::Dialler;
 #[cfg(feature = "tls")]
 use ropewalk_core::target::UrlProblem;
@@ -279,6 +279,15 @@ impl Connect {
     #[must_use]
     pub fn keepalive(mut self, interval: Duration, timeout: Duration) -> Self {
         self.settings.keepalive = Some(Keepalive { interval, timeout });
+        self
+    }
+
+    /// Offers permessage-deflate (RFC 7692) at each attempt; a server may decline it, and the messages are then
+    /// not compressed. Default: it is not offered. [`Deflate`] says what it costs, and what it tells to those
+    /// who listen.
+    #[must_use]
+    pub fn deflate(mut self, deflate: Deflate) -> Self {
+        self.settings.deflate = Some(deflate);
         self
     }
 

@@ -74,10 +74,11 @@ pub use snapshot::Snapshot;
 pub use websocket::{ConnectError, WebSocket, WebSocketError, connect};
 
 pub use ropewalk_core;
+pub use ropewalk_core::settings::Deflate;
 pub use ropewalk_core::{
     AdmissionLimits, AttemptRequest, Batch, Class, CloseCode, CloseFrame, CloseReason,
     ConnectionId, ConnectionReport, Counters, DeadLetter, Direction, Event, EventKind, GaveUpCause,
-    Hooks, Instant, Judged, Kind, Message, MessageRef, Messages, NotText, Outcome, Reading,
-    ReadyStep, Reply, Resend, SendError, SendErrorCause, Settings, Stage, State, Target,
-    TargetError, Template, TlsConfig, TlsError, TlsErrorKind, Urgency, Verdict,
+    Hooks, Instant, Judged, Kind, Message, MessageRef, Messages, NotText, Outcome, ProtocolError,
+    Reading, ReadyStep, Reply, Resend, SendError, SendErrorCause, Settings, Stage, State, Target,
+    TargetError, Template, TlsConfig, TlsError, TlsErrorKind, UpgradeError, Urgency, Verdict,
 };

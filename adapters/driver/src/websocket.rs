@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use futures_sink::Sink;
+use ropewalk_core::websocket::deflate::Agreement;
 use ropewalk_core::{
     Batch, CloseCode, CloseReason, EventKind, Message, MessageRef, NotText, Outcome, Shutdown,
 };
@@ -47,12 +48,17 @@ pub async fn connect<R: Runtime>(connect: Connect) -> Result<WebSocket, ConnectE
     while let Some(event) = events.next().await {
         #[allow(clippy::wildcard_enum_match_arm, reason = "events are open-ended")]
         match event.event.kind {
-            EventKind::Ready { subprotocol, .. } => {
+            EventKind::Ready {
+                subprotocol,
+                compression,
+                ..
+            } => {
                 return Ok(WebSocket {
                     link: handle.link(),
                     _handle: handle,
                     _scope: fleet.into_scope(),
                     subprotocol,
+                    compression,
                     close_timeout,
                     batch: None,
                     reading: Reading::Open,
@@ -109,6 +115,7 @@ pub enum WebSocketError {
 pub struct WebSocket {
     link: Arc<Link>,
     subprotocol: Option<Box<str>>,
+    compression: Option<Agreement>,
     close_timeout: Duration,
     batch: Option<(Batch, usize)>,
     reading: Reading,
@@ -167,6 +174,12 @@ impl WebSocket {
     /// The subprotocol that the server chose.
     pub fn subprotocol(&self) -> Option<&str> {
         self.subprotocol.as_deref()
+    }
+
+    /// What was agreed about compression (RFC 7692). `None`, and nothing is compressed, unless
+    /// [`Settings::deflate`](ropewalk_core::Settings::deflate) asked for it and the server accepted.
+    pub fn compression(&self) -> Option<Agreement> {
+        self.compression
     }
 
     fn poll_message(
@@ -300,6 +313,7 @@ impl fmt::Debug for WebSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebSocket")
             .field("subprotocol", &self.subprotocol)
+            .field("compression", &self.compression)
             .finish_non_exhaustive()
     }
 }

@@ -129,6 +129,9 @@ impl SocketBook {
                 self.response = Head::default();
             } else if self.response.is_complete && !self.is_open() {
                 return Vec::new();
+            } else if self.response.is_complete {
+                self.reads.agree(&self.response.bytes);
+                self.writes.agree(&self.response.bytes);
             }
         }
         if rest.is_empty() || self.server_lost_sense || self.reads.is_closed() {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use self::http::Request;
 use self::peer::{Heard, Peer};
 pub use self::steps::{DialPlan, Greeting, Step};
-use crate::wire::{FrameReader, Side};
+use crate::wire::{Coding, FrameReader, Side, Unit, client_frame};
 
 /// What the machine wants done with its socket, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub struct Script {
     steps: VecDeque<Step>,
     http: Request,
     peer: Option<Peer>,
-    /// Reads the client's frames a second time, more strictly than the peer.
+    /// Reads the client's frames a second time, more strictly than the peer, and decompresses them.
     frames: FrameReader,
     acts: VecDeque<Act>,
     notes: Vec<Note>,
@@ -175,10 +175,38 @@ impl Script {
             self.http.push(bytes);
             return;
         };
-        peer.receive(bytes);
-        if let Err(rule) = self.frames.read(bytes) {
-            self.problem
-                .get_or_insert(format!("the client broke a rule: {rule}"));
+        let units = match self.frames.read_coded(bytes) {
+            Ok(units) => units,
+            Err(rule) => {
+                self.problem
+                    .get_or_insert(format!("the client broke a rule: {rule}"));
+                return;
+            }
+        };
+        if self.frames.is_inflating() {
+            for (unit, coding) in units {
+                self.hear_inflated(&unit, coding);
+            }
+        } else {
+            peer.receive(bytes);
+            self.listen();
+        }
+    }
+
+    /// Gives the peer, who knows no compression, what it would have got without.
+    fn hear_inflated(&mut self, unit: &Unit, coding: Coding) {
+        let (opcode, payload) = match unit {
+            Unit::Text(payload) => (1, payload),
+            Unit::Binary(payload) => (2, payload),
+            Unit::Close(payload) => (8, payload),
+            Unit::Ping(payload) => (9, payload),
+            Unit::Pong(payload) => (10, payload),
+        };
+        if coding == Coding::Deflated {
+            self.notes.push("deflated".into());
+        }
+        if let Some(peer) = &mut self.peer {
+            peer.receive(&client_frame(0x80 | opcode, payload, [1; 4]));
         }
         self.listen();
     }
@@ -356,7 +384,9 @@ impl Script {
             return self.unless_gone("the request");
         }
         let accept = self.http.accept()?;
-        self.write(answer(&accept));
+        let answer = answer(&accept);
+        self.frames.agree(&answer);
+        self.write(answer);
         self.peer = Some(Peer::new());
         let early = self.http.take_rest();
         if !early.is_empty() {

@@ -18,7 +18,12 @@ pub(super) fn event(kind: &EventKind, endpoints: &[String]) -> Option<String> {
         EventKind::Ready {
             endpoint,
             subprotocol,
-        } => ready(endpoint, subprotocol.as_deref(), endpoints),
+            compression,
+        } => {
+            let mut chosen: Vec<String> = subprotocol.iter().map(ToString::to_string).collect();
+            chosen.extend(compression.map(|agreed| agreed.to_string().replace(' ', "")));
+            ready(endpoint, chosen, endpoints)
+        }
         EventKind::Closed { reason: why, .. } => format!("end({})", reason(why)),
         EventKind::Retrying { attempt, class, .. } => {
             format!("retrying({},{attempt})", class_word(*class))
@@ -30,7 +35,7 @@ pub(super) fn event(kind: &EventKind, endpoints: &[String]) -> Option<String> {
     })
 }
 
-fn ready(endpoint: &str, subprotocol: Option<&str>, endpoints: &[String]) -> String {
+fn ready(endpoint: &str, chosen: Vec<String>, endpoints: &[String]) -> String {
     let mut details = Vec::new();
     if endpoints.len() > 1 {
         let index = endpoints
@@ -38,7 +43,7 @@ fn ready(endpoint: &str, subprotocol: Option<&str>, endpoints: &[String]) -> Str
             .position(|url| url.contains(endpoint) || endpoint.contains(url.as_str()));
         details.push(index.map_or("url?".to_owned(), |index| format!("url{}", index + 1)));
     }
-    details.extend(subprotocol.map(str::to_owned));
+    details.extend(chosen);
     if details.is_empty() {
         "ready".into()
     } else {

@@ -384,14 +384,14 @@ impl Connection {
         }
         if self.config.hooks().ready.is_empty() {
             self.session = Some(session);
-            self.become_ready(step, accepted.subprotocol);
+            self.become_ready(step, accepted);
         } else {
             let limit = self.settings().timeouts.ready;
             session.script = Some(Box::new(Script {
                 next: 0,
                 unsent: VecDeque::new(),
                 deadline: step.now + limit,
-                subprotocol: accepted.subprotocol,
+                accepted,
             }));
             self.session = Some(session);
             let moved = self.life.move_to_readying();
@@ -400,7 +400,7 @@ impl Connection {
         }
     }
 
-    pub(super) fn become_ready(&mut self, step: &mut Step<'_>, subprotocol: Option<Box<str>>) {
+    pub(super) fn become_ready(&mut self, step: &mut Step<'_>, accepted: Accepted) {
         let moved = self.life.move_to_open();
         self.moved(step, moved);
         self.tally.sessions = self.tally.sessions.saturating_add(1);
@@ -416,7 +416,8 @@ impl Connection {
         session.ready(step.now, spread.unwrap_or_default());
         let kind = EventKind::Ready {
             endpoint,
-            subprotocol,
+            subprotocol: accepted.subprotocol,
+            compression: accepted.deflate,
         };
         self.emit(step, kind);
     }

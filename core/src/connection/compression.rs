@@ -57,13 +57,17 @@ impl Compression {
         }
     }
 
-    /// Compresses the next messages of the queue until there are `bytes` to offer.
+    /// Compresses the next messages of the queue until there are `bytes` to offer, or as many were compressed:
+    /// others wait meanwhile, and what is there can be written before there is more.
     pub(super) fn go_ahead(&mut self, outbound: &Outbound, bytes: u32) {
-        while self.ahead_bytes < u64::from(bytes) {
+        let bytes = u64::from(bytes);
+        let mut compressed = 0;
+        while self.ahead_bytes < bytes && compressed < bytes {
             let Some(queued) = outbound.get(self.ahead.len()) else {
                 break;
             };
             let message = queued.message.as_bytes();
+            compressed += message.len() as u64;
             let form = match self.deflator.compress(message) {
                 Some(payload) => Form::Compressed(payload.into()),
                 None => Form::AsItIs { len: message.len() },

@@ -162,9 +162,11 @@ impl Connection {
             script.unsent.push_back(Message::text(text));
         }
         let is_done = script.next == steps.len() && script.unsent.is_empty();
-        if is_done && session.cut.is_none() {
-            let subprotocol = script.subprotocol.take();
-            self.become_ready(step, subprotocol);
+        if is_done
+            && session.cut.is_none()
+            && let Some(script) = session.script.take()
+        {
+            self.become_ready(step, script.accepted);
         }
     }
 

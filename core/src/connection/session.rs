@@ -7,7 +7,7 @@ use crate::message::Message;
 use crate::settings::Deflate;
 use crate::time::Instant;
 use crate::websocket::deflate::Agreement;
-use crate::websocket::{CONTROL_BYTES_MAX, Decoder};
+use crate::websocket::{Accepted, CONTROL_BYTES_MAX, Decoder};
 
 use super::arriving::Arriving;
 use super::closing::Close;
@@ -80,7 +80,7 @@ pub(super) struct Script {
     pub(super) unsent: VecDeque<Message>,
     pub(super) deadline: Instant,
     /// What the server chose; told when the script is done.
-    pub(super) subprotocol: Option<Box<str>>,
+    pub(super) accepted: Accepted,
 }
 
 impl Session {

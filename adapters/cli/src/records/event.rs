@@ -5,6 +5,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use ropewalk_core::settings::format_duration;
+use ropewalk_core::websocket::deflate::{Agreement, Context};
 use ropewalk_core::{Class, Event, EventKind, GaveUpCause, Instant, Reading};
 use serde::Serialize;
 
@@ -47,6 +48,8 @@ enum What<'a> {
         endpoint: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
         subprotocol: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        compression: Option<Compression>,
     },
     Closed {
         reason: String,
@@ -88,6 +91,26 @@ enum What<'a> {
     Other {
         detail: String,
     },
+}
+
+/// What was agreed about compression, by the names of the extension's parameters.
+#[derive(Serialize)]
+struct Compression {
+    server_no_context_takeover: bool,
+    client_no_context_takeover: bool,
+    server_max_window_bits: u8,
+    client_max_window_bits: u8,
+}
+
+impl From<Agreement> for Compression {
+    fn from(agreed: Agreement) -> Self {
+        Self {
+            server_no_context_takeover: agreed.server_context == Context::PerMessage,
+            client_no_context_takeover: agreed.client_context == Context::PerMessage,
+            server_max_window_bits: agreed.server_window.get(),
+            client_max_window_bits: agreed.client_window.get(),
+        }
+    }
 }
 
 impl EventRecords {
@@ -153,9 +176,11 @@ impl EventRecords {
             EventKind::Ready {
                 endpoint,
                 subprotocol,
+                compression,
             } => What::Ready {
                 endpoint,
                 subprotocol: subprotocol.as_deref(),
+                compression: compression.map(Compression::from),
             },
             EventKind::Closed { reason, uptime } => What::Closed {
                 reason: reason.to_string(),
@@ -222,16 +247,18 @@ impl fmt::Display for Record<'_> {
             What::State { from, to } => write!(f, "{from}, now {to}"),
             What::Ready {
                 endpoint,
-                subprotocol: None,
-            } => write!(f, "ready, {endpoint}"),
-            What::Ready {
-                endpoint,
-                subprotocol: Some(subprotocol),
-            } => write!(
-                f,
-                "ready, {endpoint}, subprotocol {}",
-                subprotocol.escape_debug()
-            ),
+                subprotocol,
+                compression,
+            } => {
+                write!(f, "ready, {endpoint}")?;
+                if let Some(subprotocol) = subprotocol {
+                    write!(f, ", subprotocol {}", subprotocol.escape_debug())?;
+                }
+                match compression {
+                    Some(_) => f.write_str(", compressed"),
+                    None => Ok(()),
+                }
+            }
             What::Closed {
                 reason,
                 uptime_ms: 0,
@@ -312,6 +339,7 @@ mod tests {
     use super::*;
     use std::time::UNIX_EPOCH;
 
+    use ropewalk_core::websocket::deflate::WindowBits;
     use ropewalk_core::{CloseReason, State, TransportError, TransportErrorKind};
     use serde_json::{Value, json};
 
@@ -333,6 +361,19 @@ mod tests {
         CloseReason::Transport(TransportError::new(TransportErrorKind::Reset))
     }
 
+    fn compressed() -> EventKind {
+        EventKind::Ready {
+            endpoint: "ws://a".into(),
+            subprotocol: Some("v1".into()),
+            compression: Some(Agreement {
+                server_context: Context::PerMessage,
+                client_context: Context::TakenOver,
+                server_window: WindowBits::MAX,
+                client_window: WindowBits::new(9).unwrap(),
+            }),
+        }
+    }
+
     #[test]
     fn programs_get_every_event_with_its_details() {
         let table = [
@@ -347,8 +388,18 @@ mod tests {
                 EventKind::Ready {
                     endpoint: "ws://a".into(),
                     subprotocol: None,
+                    compression: None,
                 },
                 json!({"event": "ready", "endpoint": "ws://a"}),
+            ),
+            (
+                compressed(),
+                json!({"event": "ready", "endpoint": "ws://a", "subprotocol": "v1", "compression": {
+                    "server_no_context_takeover": true,
+                    "client_no_context_takeover": false,
+                    "server_max_window_bits": 15,
+                    "client_max_window_bits": 9,
+                }}),
             ),
             (
                 EventKind::Closed {
@@ -405,6 +456,7 @@ mod tests {
             (closed(90_000), "lost after 90s: connection reset"),
             (retrying(1), "next attempt in 512ms"),
             (retrying(4), "next attempt in 512ms, 4 failures in a row"),
+            (compressed(), "ready, ws://a, subprotocol v1, compressed"),
         ];
         for (kind, words) in table {
             let expected = format!("00:00:01.500 trades (3): {words}\n");

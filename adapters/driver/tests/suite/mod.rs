@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "what fails here is a test")]
 
+pub(crate) mod deflating;
 pub(crate) mod pipe;
 pub(crate) mod server;
 
 mod batches;
+mod compressed;
 mod endings;
 mod lifecycle;
 mod plain;
@@ -16,6 +18,7 @@ mod sending;
 mod transports;
 
 pub(crate) use batches::*;
+pub(crate) use compressed::*;
 pub(crate) use endings::*;
 pub(crate) use lifecycle::*;
 pub(crate) use plain::*;
@@ -27,7 +30,9 @@ pub(crate) use transports::*;
 
 use std::time::Duration;
 
-use ropewalk_driver::{Batch, Connect, ConnectionHandle, EventKind, Events, FleetEvent, State};
+use ropewalk_driver::{
+    Batch, Connect, ConnectionHandle, EventKind, Events, FleetEvent, Settings, State,
+};
 
 /// Makes a test of every function of the suite.
 macro_rules! tests {
@@ -35,15 +40,18 @@ macro_rules! tests {
         $crate::suite::tests! { @each all(), $runtime, $block_on,
             a_batch_is_not_lost_with_the_wait_for_it
             a_close_flushes_and_reports
+            a_compressed_message_may_come_in_fragments
             a_connection_survives_resets
             a_dropped_handle_closes_its_connection
             a_full_inbound_queue_stops_reads_and_loses_nothing
             a_hook_that_panics_filters_its_message_only
             a_large_message_passes_in_many_parts
+            a_message_may_become_as_long_as_the_limit
             a_name_is_resolved
             a_pause_lasts_until_it_is_ended
             a_plain_connection_is_a_stream_and_a_sink
             a_plain_connection_tells_an_abnormal_end
+            a_plain_connection_tells_what_was_agreed
             a_plain_connection_that_fails_says_why
             a_processor_judges_each_message
             a_processor_that_panics_loses_its_batch_only
@@ -54,11 +62,16 @@ macro_rules! tests {
             a_slow_reader_of_events_is_told_what_it_missed
             a_transport_of_ones_own_carries_messages
             a_transport_that_panics_fails_its_own_attempt
+            compressed_messages_pass_both_ways
+            compression_that_was_not_offered_is_refused
             connections_spread_over_shards_and_all_work
+            corrupt_data_end_the_session_and_the_next_starts_afresh
             dropping_a_fleet_leaves_nothing_behind
             echoes_come_back_in_order
+            parameters_that_were_not_offered_fail_the_handshake
             queued_messages_follow_the_ready_script
             senders_wait_for_room_and_end_with_the_fleet
+            what_the_server_asks_of_the_compressor_is_done
         }
         $crate::suite::tests! { @each feature = "tls", $runtime, $block_on,
             a_plain_connection_can_be_secure
@@ -87,13 +100,18 @@ pub(crate) fn eager(url: &str) -> Connect {
 
 /// The same, for a connection that has been begun to be described.
 pub(crate) fn hasty(connect: Connect) -> Connect {
-    let mut settings = ropewalk_driver::Settings::default();
+    connect.settings(hasty_settings())
+}
+
+/// Settings of a connection that is dialled again without delay.
+pub(crate) fn hasty_settings() -> Settings {
+    let mut settings = Settings::default();
     settings.backoff.initial = Duration::from_millis(1);
     settings.backoff.floor = Duration::from_millis(1);
     settings.backoff.first_max = Duration::from_millis(1);
     settings.backoff.max = Duration::from_millis(2);
     settings.backoff.flap_max = Duration::from_millis(2);
-    connect.settings(settings)
+    settings
 }
 
 /// The texts of a batch.

@@ -1,8 +1,9 @@
 //! Decompression of received messages (RFC 7692 §7.2.2).
 
+use std::fmt;
 use std::num::NonZeroU32;
 
-use flate2::{Decompress, FlushDecompress, Status};
+use zlib_rs::{Inflate, InflateFlush, Status};
 
 use super::{Agreement, Context, TAIL, WhenIdle, WindowBits};
 use crate::websocket::ProtocolError;
@@ -14,48 +15,26 @@ pub const INFLATOR_BYTES: usize = 48 * 1024;
 /// compresses to next to nothing, and harms nobody.
 const RATIO_FREE_BYTES: usize = 64 * 1024;
 
-/// The least room, and the most to begin with, that is made for output, in bytes.
+/// The least room, and the most, that is made for output at a time, in bytes.
 const ROOM_MIN: usize = 512;
-const ROOM_FIRST_MAX: usize = 64 * 1024;
+const ROOM_MAX: usize = 64 * 1024;
 
-/// What the peer left out, and further empty stored blocks. They change nothing where a message may end.
-/// Anywhere else these bits mean something else, and output or an error comes of them: at the latest when
-/// they have completed the longest description of codes that a block can begin with, of 4,424 bits
-/// (RFC 1951 §3.2.7).
-const END: [u8; END_LONG] = {
-    let mut end = [0; END_LONG];
-    let mut at = 0;
-    while at < END_LONG {
-        // Every block is its type, one byte with the padding, and what `TAIL` is: the first lacks its type.
-        end[at] = if at % 5 < 4 { TAIL[at % 5] } else { 0 };
-        at += 1;
-    }
-    end
-};
-const END_LONG: usize = 4 + 110 * 5;
-
-/// Enough of [`END`] for a short message that does not begin with a description of codes.
-const END_SHORT: usize = 4 + 5;
-
-/// A message of fewer bytes is short; for others the long end costs little beside the rest.
-const SHORT_BYTES: u64 = 1024;
+/// What the peer left out of the last block (RFC 7692 §7.2.1), and an empty stored block, which changes nothing.
+const END: [u8; 9] = [0, 0, 0xff, 0xff, 0, 0, 0, 0xff, 0xff];
 
 /// The decompressing part of a [`Decoder`](crate::websocket::Decoder).
 ///
 /// Its state, [`INFLATOR_BYTES`], is made when the first compressed message arrives. It is needed as
 /// long as later messages may refer to earlier ones; where they may not, it is freed between messages
 /// if that is wanted.
-#[derive(Debug)]
 pub struct Inflator {
-    state: Option<Decompress>,
+    state: Option<Inflate>,
     context: Context,
     when_idle: WhenIdle,
     ratio_max: Option<NonZeroU32>,
     /// Compressed bytes of the message so far, by the headers of its frames; `None` between messages
     /// and in one that is not compressed.
     announced: Option<u64>,
-    /// The first byte of the compressed message, which has the type of its first block.
-    first: Option<u8>,
 }
 
 impl Inflator {
@@ -71,7 +50,6 @@ impl Inflator {
             when_idle,
             ratio_max,
             announced: None,
-            first: None,
         }
     }
 
@@ -99,45 +77,44 @@ impl Inflator {
         message_bytes_max: usize,
         mut check: impl FnMut(&[u8], usize) -> Result<(), ProtocolError>,
     ) -> Result<(), ProtocolError> {
-        let Some(&first) = input.first() else {
+        if input.is_empty() {
             return Ok(());
-        };
-        self.first.get_or_insert(first);
+        }
         let limit = self.limit(message_bytes_max);
         let state = self.state.get_or_insert_with(new_state);
         loop {
-            let (taken_before, made_before) = (state.total_in(), state.total_out());
             let len_before = message.len();
-            let mut beyond = [0];
-            let result = if len_before < limit {
-                make_room(message, input.len(), limit);
-                state.decompress_vec(input, message, FlushDecompress::None)
+            let room = room(message, input.len(), limit);
+            let step = if room > 0 {
+                message.resize(len_before + room, 0);
+                let output = &mut message[len_before..];
+                let step = run(state, input, output, InflateFlush::NoFlush);
+                message.truncate(len_before + step.made);
+                step
             } else {
-                state.decompress(input, &mut beyond, FlushDecompress::None)
+                // What comes out now is too much.
+                run(state, input, &mut [0], InflateFlush::NoFlush)
             };
-            let taken = count(state.total_in() - taken_before);
-            let made = count(state.total_out() - made_before);
             check(message, message.len() - len_before)?;
-            if len_before + made > limit {
+            if len_before + step.made > limit {
                 return Err(self.excess(message_bytes_max));
             }
-            input = &input[taken..];
-            match result {
-                Err(_) => return Err(ProtocolError::InvalidDeflate),
+            input = &input[step.taken..];
+            match step.status {
+                None => return Err(ProtocolError::InvalidDeflate),
                 // A last block. What follows starts anew, as it does for whoever compresses so
                 // (RFC 7692 §7.2.3.4).
-                Ok(Status::StreamEnd) => {
+                Some(Status::StreamEnd) => {
                     state.reset(false);
                     if input.is_empty() {
                         return Ok(());
                     }
                 }
-                Ok(Status::Ok | Status::BufError) => {
-                    let has_room = made == 0 || message.len() < message.capacity();
-                    if input.is_empty() && has_room {
+                Some(Status::Ok | Status::BufError) => {
+                    if input.is_empty() && step.made < room.max(1) {
                         return Ok(());
                     }
-                    if taken == 0 && made == 0 {
+                    if step.taken == 0 && step.made == 0 {
                         return Err(ProtocolError::InvalidDeflate);
                     }
                 }
@@ -148,16 +125,9 @@ impl Inflator {
     /// The message's last frame has ended: checks that the compressed data end where a message may
     /// (RFC 7692 §7.2.2).
     pub(in crate::websocket) fn finish(&mut self) -> Result<(), ProtocolError> {
-        let end = self.end();
         self.announced = None;
-        self.first = None;
         let state = self.state.get_or_insert_with(new_state);
-        let (taken_before, made_before) = (state.total_in(), state.total_out());
-        let result = state.decompress(end, &mut [0], FlushDecompress::None);
-        let is_all_taken = count(state.total_in() - taken_before) == end.len();
-        let is_nothing_made = state.total_out() == made_before;
-        let goes_on = matches!(result, Ok(Status::Ok | Status::BufError));
-        if !(goes_on && is_all_taken && is_nothing_made) {
+        if !ends_with_a_block(state) {
             return Err(ProtocolError::InvalidDeflate);
         }
         match (self.context, self.when_idle) {
@@ -181,17 +151,6 @@ impl Inflator {
     /// What the state takes, in bytes.
     pub(in crate::websocket) fn charged(&self) -> usize {
         self.state.as_ref().map_or(0, |_| INFLATOR_BYTES)
-    }
-
-    /// How much of [`END`] this message is given.
-    fn end(&self) -> &'static [u8] {
-        const DYNAMIC: u8 = 2;
-        let has_codes = self.first.is_some_and(|first| first >> 1 & 3 == DYNAMIC);
-        if has_codes || self.announced() >= SHORT_BYTES {
-            &END
-        } else {
-            &END[..END_SHORT]
-        }
     }
 
     /// How long the message may become.
@@ -220,21 +179,71 @@ impl Inflator {
 
 /// A window of the largest size, whatever was agreed: with a smaller one, whether a forbidden distance
 /// is noticed would depend on how the stream is cut.
-fn new_state() -> Decompress {
-    Decompress::new_with_window_bits(false, WindowBits::MAX.get())
+fn new_state() -> Inflate {
+    Inflate::new(false, WindowBits::MAX.get())
 }
 
-/// Doubling keeps the copying linear; `limit` bounds it, and so does what has arrived.
-fn make_room(message: &mut Vec<u8>, input_len: usize, limit: usize) {
-    let len = message.len();
-    if message.capacity() - len >= ROOM_MIN.min(limit - len) {
-        return;
+/// Takes the end of the last block that the peer left out, and says whether it is that: the block is over, and the
+/// next one not begun, to the bit.
+fn ends_with_a_block(state: &mut Inflate) -> bool {
+    let mut takes = |count, input: &[u8], flush| {
+        // Whatever comes out belonged to the message.
+        let step = run(state, input, &mut [0], flush);
+        let goes_on = matches!(step.status, Some(Status::Ok | Status::BufError));
+        goes_on && step.taken == count && step.made == 0
+    };
+    // Decompression stops where a block ends, before the next one. Bits left of the last byte would be the beginning
+    // of a block, and that not of an empty one.
+    takes(TAIL.len(), &END, InflateFlush::Block)
+        && takes(
+            END.len() - TAIL.len(),
+            &END[TAIL.len()..],
+            InflateFlush::NoFlush,
+        )
+}
+
+/// What a step of decompression came to; no status if the data are corrupt.
+struct Inflated {
+    taken: usize,
+    made: usize,
+    status: Option<Status>,
+}
+
+fn run(state: &mut Inflate, input: &[u8], output: &mut [u8], flush: InflateFlush) -> Inflated {
+    let (taken, made) = (state.total_in(), state.total_out());
+    let status = state.decompress(input, output, flush).ok();
+    Inflated {
+        taken: count(state.total_in() - taken),
+        made: count(state.total_out() - made),
+        status,
     }
-    let first = input_len.saturating_mul(4).clamp(ROOM_MIN, ROOM_FIRST_MAX);
-    let target = message.capacity().saturating_mul(2).max(len + first);
-    message.reserve_exact(target.min(limit) - len);
+}
+
+/// How many bytes are made room for at the end of `message`. Doubling keeps the copying linear; `limit` bounds it, and
+/// so does what has arrived.
+fn room(message: &mut Vec<u8>, input_len: usize, limit: usize) -> usize {
+    let len = message.len();
+    let wanted = input_len.saturating_mul(4).clamp(ROOM_MIN, ROOM_MAX);
+    let left = limit.saturating_sub(len);
+    if message.capacity() - len < wanted.min(left) {
+        let target = message.capacity().saturating_mul(2).max(len + wanted);
+        message.reserve_exact(target.min(limit) - len);
+    }
+    wanted.min(left)
 }
 
 fn count(bytes: u64) -> usize {
     usize::try_from(bytes).expect("no more than a buffer holds")
+}
+
+impl fmt::Debug for Inflator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inflator")
+            .field("context", &self.context)
+            .field("when_idle", &self.when_idle)
+            .field("ratio_max", &self.ratio_max)
+            .field("announced", &self.announced)
+            .field("charged", &self.charged())
+            .finish_non_exhaustive()
+    }
 }

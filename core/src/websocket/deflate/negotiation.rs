@@ -58,16 +58,12 @@ pub struct Offer {
 
 impl fmt::Display for Offer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(NAME)?;
-        if self.server_context == Context::PerMessage {
-            write!(f, "; {SERVER_NO_CONTEXT_TAKEOVER}")?;
-        }
-        if self.client_context == Context::PerMessage {
-            write!(f, "; {CLIENT_NO_CONTEXT_TAKEOVER}")?;
-        }
-        if self.server_window < WindowBits::MAX {
-            write!(f, "; {SERVER_MAX_WINDOW_BITS}={}", self.server_window.0)?;
-        }
+        write_common(
+            f,
+            self.server_context,
+            self.client_context,
+            self.server_window,
+        )?;
         // Without this parameter the server could not ask for a smaller window (RFC 7692 §7.1.2.2).
         write!(f, "; {CLIENT_MAX_WINDOW_BITS}")?;
         if self.client_window < WindowBits::MAX {
@@ -77,7 +73,28 @@ impl fmt::Display for Offer {
     }
 }
 
-/// What both sides are bound to once the server has accepted an [`Offer`].
+/// What an offer and an answer say alike.
+fn write_common(
+    f: &mut fmt::Formatter<'_>,
+    server_context: Context,
+    client_context: Context,
+    server_window: WindowBits,
+) -> fmt::Result {
+    f.write_str(NAME)?;
+    if server_context == Context::PerMessage {
+        write!(f, "; {SERVER_NO_CONTEXT_TAKEOVER}")?;
+    }
+    if client_context == Context::PerMessage {
+        write!(f, "; {CLIENT_NO_CONTEXT_TAKEOVER}")?;
+    }
+    if server_window < WindowBits::MAX {
+        write!(f, "; {SERVER_MAX_WINDOW_BITS}={}", server_window.0)?;
+    }
+    Ok(())
+}
+
+/// What both sides are bound to once the server has accepted an [`Offer`]. `Display` shows it as the
+/// answer's header would, with what this side keeps to of its own accord.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Agreement {
     /// Whether the server's messages may refer to earlier ones.
@@ -88,6 +105,21 @@ pub struct Agreement {
     pub server_window: WindowBits,
     /// The largest window that we use.
     pub client_window: WindowBits,
+}
+
+impl fmt::Display for Agreement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_common(
+            f,
+            self.server_context,
+            self.client_context,
+            self.server_window,
+        )?;
+        if self.client_window < WindowBits::MAX {
+            write!(f, "; {CLIENT_MAX_WINDOW_BITS}={}", self.client_window.0)?;
+        }
+        Ok(())
+    }
 }
 
 /// What is wrong with a parameter of the server's answer.
