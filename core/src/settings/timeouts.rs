@@ -53,6 +53,10 @@ pub struct Timeouts {
     /// time ends the socket of a peer that is only slow.
     #[cfg_attr(feature = "serde", serde(with = "text::duration"))]
     pub write_progress: Duration,
+    /// For the reply to a written message that awaits one ([`Acknowledge`](crate::Acknowledge)). Default: 10 s. Until then the
+    /// message counts against the `outbound` queue. Stands still while this side does not read.
+    #[cfg_attr(feature = "serde", serde(with = "text::duration"))]
+    pub acknowledge: Duration,
 }
 
 impl Default for Timeouts {
@@ -68,6 +72,7 @@ impl Default for Timeouts {
             close: Duration::from_secs(5),
             flush_before_close: Duration::from_secs(1),
             write_progress: Duration::from_secs(30),
+            acknowledge: Duration::from_secs(10),
         }
     }
 }
@@ -117,6 +122,7 @@ struct Given {
     close: Option<DurationText>,
     flush_before_close: Option<DurationText>,
     write_progress: Option<DurationText>,
+    acknowledge: Option<DurationText>,
 }
 
 #[cfg(feature = "serde")]
@@ -136,6 +142,7 @@ impl From<Given> for Timeouts {
             close: or(given.close, default.close),
             flush_before_close: or(given.flush_before_close, default.flush_before_close),
             write_progress: or(given.write_progress, default.write_progress),
+            acknowledge: or(given.acknowledge, default.acknowledge),
         }
     }
 }

@@ -45,7 +45,7 @@ fn backoff() -> impl Strategy<Value = BackoffSettings> {
 }
 
 fn timeouts() -> impl Strategy<Value = Timeouts> {
-    prop::array::uniform10(duration()).prop_map(
+    prop::array::uniform11(duration()).prop_map(
         |[
             resolve,
             connect,
@@ -57,6 +57,7 @@ fn timeouts() -> impl Strategy<Value = Timeouts> {
             close,
             flush_before_close,
             write_progress,
+            acknowledge,
         ]| Timeouts {
             resolve,
             connect,
@@ -68,6 +69,7 @@ fn timeouts() -> impl Strategy<Value = Timeouts> {
             close,
             flush_before_close,
             write_progress,
+            acknowledge,
         },
     )
 }
@@ -127,7 +129,7 @@ pub(super) fn settings() -> impl Strategy<Value = Settings> {
             prop::option::of(backoff()),
             prop::option::of(timeouts()),
         ),
-        prop::option::of((queue(), queue(), batch, retry)),
+        prop::option::of((queue(), queue(), overflow(), batch, retry)),
         prop::option::of(numbers),
         prop::option::of((codes(), codes())),
         prop::option::of(deflate),
@@ -142,10 +144,14 @@ pub(super) fn settings() -> impl Strategy<Value = Settings> {
                     deflate,
                     ..Settings::default()
                 };
-                if let Some((inbound, outbound, batch, retry)) = flow {
+                if let Some((inbound, outbound, when_full, batch, retry)) = flow {
                     settings = Settings {
                         inbound,
-                        outbound,
+                        outbound: OutboundSettings {
+                            items_max: outbound.items_max,
+                            bytes_max: outbound.bytes_max,
+                            when_full,
+                        },
                         batch,
                         retry,
                         ..settings
@@ -238,4 +244,14 @@ proptest! {
         };
         prop_assert!(check(settings).is_ok());
     }
+}
+
+fn overflow() -> impl Strategy<Value = Overflow> {
+    prop::sample::select(vec![
+        Overflow::Wait,
+        Overflow::Reject,
+        Overflow::DropOldest,
+        Overflow::DropNewest,
+        Overflow::Coalesce,
+    ])
 }
