@@ -71,6 +71,7 @@ mod timers;
 pub use admission::{Admission, AdmissionLimits};
 pub use backoff::{Backoff, Ended};
 pub use batch::{Batch, Judged, MessageRef, Messages, NotText, Verdict};
+pub use bytes::Bytes;
 pub use classify::Class;
 pub use event::{Counters, Event, EventKind, GaveUpCause, Outcome, Reading, State};
 pub use hooks::{

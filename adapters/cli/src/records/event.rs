@@ -272,7 +272,10 @@ impl fmt::Display for Record<'_> {
                 )
             }
             What::Dropped { policy, total } => {
-                write!(f, "the outbound queue was full: {policy} message dropped, {total} so far")
+                write!(
+                    f,
+                    "the outbound queue was full: {policy} message dropped, {total} so far"
+                )
             }
             What::Letter {
                 seq,
