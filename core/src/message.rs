@@ -1,5 +1,6 @@
 //! Messages an application sends.
 
+use std::fmt;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
@@ -25,8 +26,8 @@ impl MessageId {
     }
 }
 
-/// An outbound message: text or binary, cheap to clone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An outbound message: text or binary, cheap to clone. Its `Debug` form shows no payload.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Message {
     payload: Bytes,
     ttl_nanos: Option<NonZeroU64>,
@@ -164,6 +165,15 @@ impl Message {
     /// Whether the payload is empty. An empty message is still a message.
     pub fn is_empty(&self) -> bool {
         self.payload.is_empty()
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("kind", &self.kind)
+            .field("bytes", &self.payload.len())
+            .finish_non_exhaustive()
     }
 }
 

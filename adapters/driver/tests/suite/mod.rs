@@ -8,6 +8,7 @@ pub(crate) mod server;
 mod batches;
 mod endings;
 mod lifecycle;
+mod outbound;
 mod plain;
 mod processors;
 #[cfg(feature = "tls")]
@@ -18,6 +19,7 @@ mod transports;
 pub(crate) use batches::*;
 pub(crate) use endings::*;
 pub(crate) use lifecycle::*;
+pub(crate) use outbound::*;
 pub(crate) use plain::*;
 pub(crate) use processors::*;
 #[cfg(feature = "tls")]
@@ -38,6 +40,8 @@ macro_rules! tests {
             a_connection_survives_resets
             a_dropped_handle_closes_its_connection
             a_full_inbound_queue_stops_reads_and_loses_nothing
+            a_full_queue_that_drops_tells_whose_message_it_dropped
+            a_full_queue_that_rejects_gives_the_message_back_at_once
             a_hook_that_panics_filters_its_message_only
             a_large_message_passes_in_many_parts
             a_name_is_resolved
@@ -49,6 +53,7 @@ macro_rules! tests {
             a_processor_that_panics_loses_its_batch_only
             a_processor_that_waits_delays_nobody_else
             a_provider_shapes_each_attempt
+            a_request_is_acknowledged_by_its_reply_even_on_the_next_socket
             a_reservation_that_is_dropped_lets_the_next_in
             a_shutdown_ends_every_state
             a_slow_reader_of_events_is_told_what_it_missed
@@ -57,6 +62,7 @@ macro_rules! tests {
             connections_spread_over_shards_and_all_work
             dropping_a_fleet_leaves_nothing_behind
             echoes_come_back_in_order
+            messages_that_must_not_wait_are_not_kept
             queued_messages_follow_the_ready_script
             senders_wait_for_room_and_end_with_the_fleet
         }
