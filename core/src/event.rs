@@ -6,7 +6,9 @@ use std::time::Duration;
 use crate::classify::Class;
 use crate::ids::ConnectionId;
 use crate::letter::{Direction, Stage};
+use crate::message::Message;
 use crate::reason::CloseReason;
+use crate::settings::DropPolicy;
 use crate::time::Instant;
 use crate::websocket::deflate::Agreement;
 
@@ -88,6 +90,14 @@ pub enum EventKind {
         /// What the decoder said.
         reason: Box<str>,
         /// All filtered messages of this connection so far.
+        total: u64,
+    },
+    /// The outbound queue was full and a message was dropped. Sent for the first of a window of one second, with
+    /// the count of all so far.
+    Dropped {
+        /// Which.
+        policy: DropPolicy,
+        /// All that this connection has dropped so far, rather than send them.
         total: u64,
     },
     /// A message became a dead letter.
@@ -199,17 +209,39 @@ impl fmt::Display for State {
 /// What became of an outbound message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The kernel accepted its last byte. That is not proof of delivery.
+    /// The kernel accepted its last byte. That is not proof of delivery. For a message that awaited a reply, that none
+    /// came in time, or before the socket was lost.
     Written,
+    /// The reply that it awaited, which was delivered like any other message, too.
+    Acknowledged(Box<Message>),
     /// The socket was lost after the kernel had accepted some of its bytes, not all.
     Interrupted,
-    /// The connection ended for good before its first byte was written.
+    /// The connection ended for good before its first byte was written; or the socket was lost, and the message was
+    /// [not to wait](crate::Offline::Refuse) for another.
     NotSent,
+    /// Its [time to live](crate::Message::ttl) was over before its first byte was written.
+    Expired,
+    /// The queue was full, and the policy dropped it.
+    Dropped(DropPolicy),
+}
+
+impl Outcome {
+    /// The word that records use.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Written => "written",
+            Self::Acknowledged(_) => "acknowledged",
+            Self::Interrupted => "interrupted",
+            Self::NotSent => "not_sent",
+            Self::Expired => "expired",
+            Self::Dropped(_) => "dropped",
+        }
+    }
 }
 
 /// The two conservation laws of a connection, as counts of messages.
 ///
-/// `accepted = waiting + in_flight_out + written + interrupted + not_sent` and
+/// `accepted = waiting + in_flight_out + written + interrupted + not_sent + expired + dropped_out` and
 /// `received = delivered + filtered + rejected + dropped + in_flight_in`, at every moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -218,14 +250,20 @@ pub struct Counters {
     /// Accepted, and not a byte of them on the current socket.
     pub waiting: u64,
     /// Accepted, and some bytes but not all on the current socket: 0 or 1, or with TLS all those that are in a
-    /// record that is cut.
+    /// record that is cut. And all that are written and await a reply.
     pub in_flight_out: u64,
     /// Written whole.
     pub written: u64,
+    /// Those of the written whose reply came.
+    pub acknowledged: u64,
     /// Cut off by the loss of a socket.
     pub interrupted: u64,
-    /// Never begun when the connection ended.
+    /// Never begun when the connection ended, or when the socket was lost that they were not to outlive.
     pub not_sent: u64,
+    /// Never begun when their time was over.
+    pub expired: u64,
+    /// Dropped because the outbound queue was full.
+    pub dropped_out: u64,
     /// Data messages that arrived whole.
     pub received: u64,
     /// Handed over to a puller, or acknowledged by a processor.
@@ -260,7 +298,13 @@ impl Counters {
     /// Whether both conservation laws hold.
     pub fn are_conserved(&self) -> bool {
         self.accepted
-            == self.waiting + self.in_flight_out + self.written + self.interrupted + self.not_sent
+            == self.waiting
+                + self.in_flight_out
+                + self.written
+                + self.interrupted
+                + self.not_sent
+                + self.expired
+                + self.dropped_out
             && self.received
                 == self.delivered + self.filtered + self.rejected + self.dropped + self.in_flight_in
     }

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::batch::MessageRef;
+use crate::message::Message;
 use crate::settings::{ConfigError, ConfigProblem};
 
 /// The application's own part in a connection. Everything is optional, and `Hooks::default()` is
@@ -23,6 +26,11 @@ pub struct Hooks {
     pub decode: Option<Decode>,
     /// Which messages do not wait for others to fill a batch. Default: none.
     pub urgent: Option<Urgent>,
+    /// Which outbound messages replace one another while they wait. Needed with
+    /// [`Overflow::Coalesce`](crate::settings::Overflow::Coalesce), and of no effect without.
+    pub coalesce: Option<Coalesce>,
+    /// Which inbound message answers which outbound one. Default: none does, and a message's way ends with the kernel.
+    pub acknowledge: Option<Acknowledge>,
     /// Whether each attempt's request is asked for. Default: [`Provider::None`].
     pub provider: Provider,
 }
@@ -253,6 +261,75 @@ impl fmt::Debug for Decode {
 #[derive(Clone)]
 pub struct Urgent(Arc<dyn Fn(MessageRef<'_>) -> Urgency + Send + Sync>);
 
+/// Finds what an outbound message is about, such as the instrument of an order or the room of a presence.
+#[derive(Clone)]
+pub struct Coalesce(Arc<Keyed>);
+
+type Keyed = dyn Fn(&Message) -> Option<Bytes> + Send + Sync;
+
+impl Coalesce {
+    /// Messages for which `key` finds equal keys replace one another; a message without a key is replaced by none.
+    pub fn new(key: impl Fn(&Message) -> Option<Bytes> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(key))
+    }
+
+    /// The key of `message`.
+    pub fn key(&self, message: &Message) -> Option<Bytes> {
+        (self.0)(message)
+    }
+}
+
+impl fmt::Debug for Coalesce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Coalesce(..)")
+    }
+}
+
+/// Finds what a request and its reply have in common, such as the `id` of JSON-RPC.
+///
+/// A written message that has an identifier waits for the message that has the same:
+/// [`Outcome::Acknowledged`](crate::Outcome::Acknowledged), with the reply, which is delivered like any other, too. Without a reply within
+/// [`Timeouts::acknowledge`](crate::settings::Timeouts::acknowledge), or before the socket is lost, its outcome is
+/// [`Outcome::Written`](crate::Outcome::Written); an idempotent one goes out again on the next socket instead, if it was the socket that was
+/// lost.
+#[derive(Clone)]
+pub struct Acknowledge {
+    request: Arc<Keyed>,
+    reply: Arc<Replied>,
+}
+
+type Replied = dyn Fn(MessageRef<'_>) -> Option<Bytes> + Send + Sync;
+
+impl Acknowledge {
+    /// `request` finds the identifier of an outbound message, `reply` that of an inbound one; `None` where there is none.
+    /// An identifier that a message in flight has already takes the reply from it.
+    pub fn new(
+        request: impl Fn(&Message) -> Option<Bytes> + Send + Sync + 'static,
+        reply: impl Fn(MessageRef<'_>) -> Option<Bytes> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            request: Arc::new(request),
+            reply: Arc::new(reply),
+        }
+    }
+
+    /// What the reply to `message` is known by.
+    pub fn request(&self, message: &Message) -> Option<Bytes> {
+        (self.request)(message)
+    }
+
+    /// What the request that `message` answers is known by.
+    pub fn reply(&self, message: MessageRef<'_>) -> Option<Bytes> {
+        (self.reply)(message)
+    }
+}
+
+impl fmt::Debug for Acknowledge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Acknowledge(..)")
+    }
+}
+
 /// Whether a message may wait for others to fill its batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Urgency {
@@ -314,6 +391,8 @@ impl fmt::Debug for Hooks {
             resume,
             decode,
             urgent,
+            coalesce,
+            acknowledge,
             provider,
         } = self;
         f.debug_struct("Hooks")
@@ -321,6 +400,8 @@ impl fmt::Debug for Hooks {
             .field("resume", resume)
             .field("decode", decode)
             .field("urgent", urgent)
+            .field("coalesce", coalesce)
+            .field("acknowledge", acknowledge)
             .field("provider", provider)
             .finish()
     }

@@ -71,15 +71,17 @@ mod timers;
 pub use admission::{Admission, AdmissionLimits};
 pub use backoff::{Backoff, Ended};
 pub use batch::{Batch, Judged, MessageRef, Messages, NotText, Verdict};
+pub use bytes::Bytes;
 pub use classify::Class;
 pub use event::{Counters, Event, EventKind, GaveUpCause, Outcome, Reading, State};
 pub use hooks::{
-    Decode, Expect, Hooks, Provider, ReadyStep, Reply, Resume, Template, Urgency, Urgent,
+    Acknowledge, Coalesce, Decode, Expect, Hooks, Provider, ReadyStep, Reply, Resume, Template,
+    Urgency, Urgent,
 };
 pub use ids::{ConnectionId, SocketId};
 pub use io::{AdmissionRequest, ConnectionReport, Consumer, Input, Output, Peer, Shutdown};
 pub use letter::{DeadLetter, Direction, Stage};
-pub use message::{Kind, Message, MessageId, Resend};
+pub use message::{Kind, Lane, Message, MessageId, Offline, Resend};
 pub use outbound::{Report, Room, SendError, SendErrorCause};
 pub use reason::{CloseReason, TimerKind, TransportError, TransportErrorKind};
 pub use seed::{Jitter, Secrets, Seed};

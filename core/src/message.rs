@@ -1,5 +1,9 @@
 //! Messages an application sends.
 
+use std::fmt;
+use std::num::NonZeroU64;
+use std::time::Duration;
+
 use bytes::Bytes;
 
 /// What a data message holds (RFC 6455 §5.6).
@@ -22,12 +26,36 @@ impl MessageId {
     }
 }
 
-/// An outbound message: text or binary, cheap to clone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An outbound message: text or binary, cheap to clone. Its `Debug` form shows no payload.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Message {
     payload: Bytes,
+    ttl_nanos: Option<NonZeroU64>,
     kind: Kind,
     resend: Resend,
+    offline: Offline,
+    lane: Lane,
+}
+
+/// What happens to a message while no socket is ready for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Offline {
+    /// It waits, for its time to live at most. The default.
+    #[default]
+    Wait,
+    /// It is worth nothing later: it is not accepted, or, if the socket is lost while it waits, its outcome
+    /// is [`Outcome::NotSent`](crate::Outcome::NotSent).
+    Refuse,
+}
+
+/// Which messages leave first. Each lane keeps its order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lane {
+    /// Ahead of all in the normal lane that no byte has been written of.
+    Priority,
+    /// The default.
+    #[default]
+    Normal,
 }
 
 /// What to do with a message of which a lost socket had taken only a part.
@@ -43,19 +71,22 @@ pub enum Resend {
 impl Message {
     /// A text message.
     pub fn text(text: impl Into<String>) -> Self {
-        Self {
-            payload: Bytes::from(text.into()),
-            kind: Kind::Text,
-            resend: Resend::Never,
-        }
+        Self::new(Kind::Text, Bytes::from(text.into()))
     }
 
     /// A binary message.
     pub fn binary(bytes: impl Into<Bytes>) -> Self {
+        Self::new(Kind::Binary, bytes.into())
+    }
+
+    fn new(kind: Kind, payload: Bytes) -> Self {
         Self {
-            payload: bytes.into(),
-            kind: Kind::Binary,
-            resend: Resend::Never,
+            payload,
+            ttl_nanos: None,
+            kind,
+            resend: Resend::default(),
+            offline: Offline::default(),
+            lane: Lane::default(),
         }
     }
 
@@ -66,9 +97,49 @@ impl Message {
         self
     }
 
+    /// Limits how long the message may wait to be written, from the moment that the connection accepts it; then its
+    /// outcome is [`Outcome::Expired`](crate::Outcome::Expired). Default: no limit. What is already on its way does not
+    /// expire. Zero counts as one nanosecond.
+    #[must_use]
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        let nanos = u64::try_from(ttl.as_nanos()).unwrap_or(u64::MAX);
+        self.ttl_nanos = NonZeroU64::new(nanos.max(1));
+        self
+    }
+
+    /// Says what happens to the message while no socket is ready for it.
+    #[must_use]
+    pub fn offline(mut self, offline: Offline) -> Self {
+        self.offline = offline;
+        self
+    }
+
+    /// Puts the message into a lane.
+    #[must_use]
+    pub fn lane(mut self, lane: Lane) -> Self {
+        self.lane = lane;
+        self
+    }
+
     /// Text or binary.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// How long the message may wait to be written; `None` is for ever.
+    pub fn time_to_live(&self) -> Option<Duration> {
+        self.ttl_nanos
+            .map(|nanos| Duration::from_nanos(nanos.get()))
+    }
+
+    /// What happens while no socket is ready for it.
+    pub fn when_offline(&self) -> Offline {
+        self.offline
+    }
+
+    /// The lane it is in.
+    pub fn in_lane(&self) -> Lane {
+        self.lane
     }
 
     /// What happens if a socket is lost while the message is half written.
@@ -94,6 +165,22 @@ impl Message {
     /// Whether the payload is empty. An empty message is still a message.
     pub fn is_empty(&self) -> bool {
         self.payload.is_empty()
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("kind", &self.kind)
+            .field("bytes", &self.payload.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl From<crate::MessageRef<'_>> for Message {
+    /// Copies the payload.
+    fn from(message: crate::MessageRef<'_>) -> Self {
+        Self::new(message.kind(), Bytes::copy_from_slice(message.as_bytes()))
     }
 }
 

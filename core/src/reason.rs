@@ -230,6 +230,10 @@ pub enum TimerKind {
     Linger,
     /// A message is due for another try at its processor.
     Retry,
+    /// A message has waited to be sent for as long as it may.
+    Expiry,
+    /// A written message has waited for its reply for as long as it may.
+    Acknowledge,
     /// A graceful shutdown has reached its deadline.
     Shutdown,
 }
@@ -254,6 +258,8 @@ impl fmt::Display for TimerKind {
             Self::CloseHandshake => "the close handshake was not finished in time",
             Self::Linger => "the batch in progress is due",
             Self::Retry => "a message is due for another try",
+            Self::Expiry => "a message waited to be sent for as long as it may",
+            Self::Acknowledge => "a message waited for its reply for as long as it may",
             Self::Shutdown => "the shutdown reached its deadline",
         })
     }

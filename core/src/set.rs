@@ -116,7 +116,7 @@ impl ConnectionSet {
             return Err(SendError { message, cause });
         }
         self.step(now, id, |connection, step| {
-            connection.send(step.now, message, report)
+            connection.send(step, message, report)
         })
         .expect("the connection was found above")
     }

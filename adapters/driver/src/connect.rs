@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ropewalk_core::hooks::TemplateError;
-use ropewalk_core::settings::{Deflate, Keepalive, Reconnect};
+use ropewalk_core::settings::{Deflate, Keepalive, Overflow, Reconnect};
 use ropewalk_core::target::Dialler;
 #[cfg(feature = "tls")]
 use ropewalk_core::target::UrlProblem;
 use ropewalk_core::{
-    AttemptRequest, Batch, Config, ConfigError, Decode, Expect, Hooks, Judged, MessageRef,
-    Provider, ReadyStep, Reply, Resume, Settings, Target, TargetError, Template, TlsConfig,
-    Urgency, Urgent,
+    Acknowledge, AttemptRequest, Batch, Bytes, Coalesce, Config, ConfigError, Decode, Expect,
+    Hooks, Judged, Message, MessageRef, Provider, ReadyStep, Reply, Resume, Settings, Target,
+    TargetError, Template, TlsConfig, Urgency, Urgent,
 };
 
 use crate::application::{Process, Provide, Transport, guard};
@@ -242,6 +242,30 @@ impl Connect {
         self
     }
 
+    /// Makes outbound messages of the same key replace one another while they wait
+    /// ([`Overflow::Coalesce`](ropewalk_core::settings::Overflow::Coalesce)). Called like [`decode`](Self::decode), for every message sent.
+    #[must_use]
+    pub fn coalesce(
+        mut self,
+        key: impl Fn(&Message) -> Option<Bytes> + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.coalesce = Some(Coalesce::new(key));
+        self.settings.outbound.when_full = Overflow::Coalesce;
+        self
+    }
+
+    /// Matches replies with the messages that ask for them ([`Acknowledge`]): the outcome of a message whose identifier `request`
+    /// finds is the inbound message of which `reply` finds the same. Called like [`decode`](Self::decode), for every message.
+    #[must_use]
+    pub fn acknowledge(
+        mut self,
+        request: impl Fn(&Message) -> Option<Bytes> + Send + Sync + 'static,
+        reply: impl Fn(MessageRef<'_>) -> Option<Bytes> + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.acknowledge = Some(Acknowledge::new(request, reply));
+        self
+    }
+
     /// Gives every batch to `processor`, which returns a verdict on each message. It runs in a task of its
     /// own, one call at a time, and waits for nobody else's. A panic rejects its batch.
     ///
@@ -386,6 +410,8 @@ fn guarded(hooks: Hooks) -> Hooks {
         resume,
         decode,
         urgent,
+        coalesce,
+        acknowledge,
         provider,
     } = hooks;
     Hooks {
@@ -405,6 +431,16 @@ fn guarded(hooks: Hooks) -> Hooks {
             Urgent::new(move |message| {
                 guard(|| urgent.urgency(message)).unwrap_or(Urgency::CanWait)
             })
+        }),
+        coalesce: coalesce.map(|coalesce| {
+            Coalesce::new(move |message| guard(|| coalesce.key(message)).unwrap_or(None))
+        }),
+        acknowledge: acknowledge.map(|acknowledge| {
+            let request = acknowledge.clone();
+            Acknowledge::new(
+                move |message| guard(|| request.request(message)).unwrap_or(None),
+                move |message| guard(|| acknowledge.reply(message)).unwrap_or(None),
+            )
         }),
         provider,
     }

@@ -76,9 +76,10 @@ pub use websocket::{ConnectError, WebSocket, WebSocketError, connect};
 pub use ropewalk_core;
 pub use ropewalk_core::settings::Deflate;
 pub use ropewalk_core::{
-    AdmissionLimits, AttemptRequest, Batch, Class, CloseCode, CloseFrame, CloseReason,
-    ConnectionId, ConnectionReport, Counters, DeadLetter, Direction, Event, EventKind, GaveUpCause,
-    Hooks, Instant, Judged, Kind, Message, MessageRef, Messages, NotText, Outcome, ProtocolError,
-    Reading, ReadyStep, Reply, Resend, SendError, SendErrorCause, Settings, Stage, State, Target,
-    TargetError, Template, TlsConfig, TlsError, TlsErrorKind, UpgradeError, Urgency, Verdict,
+    Acknowledge, AdmissionLimits, AttemptRequest, Batch, Bytes, Class, CloseCode, CloseFrame,
+    CloseReason, Coalesce, ConnectionId, ConnectionReport, Counters, DeadLetter, Direction, Event,
+    EventKind, GaveUpCause, Hooks, Instant, Judged, Kind, Lane, Message, MessageRef, Messages,
+    NotText, Offline, Outcome, ProtocolError, Reading, ReadyStep, Reply, Resend, SendError,
+    SendErrorCause, Settings, Stage, State, Target, TargetError, Template, TlsConfig, TlsError,
+    TlsErrorKind, UpgradeError, Urgency, Verdict,
 };

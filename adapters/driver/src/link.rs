@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use ropewalk_core::{Batch, ConnectionId, ConnectionReport, Consumer, Judged, Shutdown, State};
 
-use ropewalk_core::settings::QueueBounds;
+use ropewalk_core::settings::{OutboundSettings, Overflow};
 
 use crate::clock::Clock;
 use crate::mailbox::{Command, Mailbox};
@@ -19,6 +19,7 @@ pub(crate) struct Link {
     pub(crate) name: Arc<str>,
     pub(crate) consumer: Consumer,
     pub(crate) room: Arc<Room>,
+    pub(crate) when_full: Overflow,
     pub(crate) clock: Clock,
     mailbox: Arc<Mailbox>,
     ledger: Arc<Ledger>,
@@ -63,7 +64,7 @@ impl Link {
     pub(crate) fn new(
         name: Arc<str>,
         consumer: Consumer,
-        outbound: QueueBounds,
+        outbound: OutboundSettings,
         clock: Clock,
         mailbox: Arc<Mailbox>,
         ledger: Arc<Ledger>,
@@ -72,6 +73,7 @@ impl Link {
             name,
             consumer,
             room: Arc::new(Room::new(outbound)),
+            when_full: outbound.when_full,
             clock,
             mailbox,
             ledger,

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
-use ropewalk_core::settings::QueueBounds;
+use ropewalk_core::settings::{OutboundSettings, Overflow, QueueBounds};
 
 /// Room for messages, given out in the order in which it was asked for.
 #[derive(Debug)]
@@ -50,7 +50,17 @@ pub(crate) enum NoRoom {
 }
 
 impl Room {
-    pub(crate) fn new(bounds: QueueBounds) -> Self {
+    /// Where the core makes room by dropping, as much again may be on its way there: a sender waits only for its shard
+    /// to take that, never for the network.
+    pub(crate) fn new(outbound: OutboundSettings) -> Self {
+        let ways = match outbound.when_full {
+            Overflow::Wait | Overflow::Reject => 1,
+            Overflow::DropOldest | Overflow::DropNewest | Overflow::Coalesce => 2,
+        };
+        let bounds = QueueBounds {
+            items_max: outbound.items_max.saturating_mul(ways),
+            bytes_max: outbound.bytes_max.saturating_mul(ways),
+        };
         Self {
             bounds,
             state: Mutex::default(),
@@ -226,9 +236,10 @@ mod tests {
     use super::*;
 
     fn room(items_max: usize, bytes_max: usize) -> Arc<Room> {
-        Arc::new(Room::new(QueueBounds {
+        Arc::new(Room::new(OutboundSettings {
             items_max,
             bytes_max,
+            ..OutboundSettings::default()
         }))
     }
 

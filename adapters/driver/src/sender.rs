@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use ropewalk_core::settings::Overflow;
 use ropewalk_core::{Message, Outcome, SendError, SendErrorCause};
 
 use crate::link::Link;
@@ -12,9 +13,9 @@ use crate::room::NoRoom;
 
 /// Sends messages over a connection, whichever socket it has or will have. Cheap to clone.
 ///
-/// Messages wait in a queue bounded in messages and bytes
-/// ([`Settings::outbound`](ropewalk_core::Settings::outbound)); senders wait for room in it, the longest
-/// first. What is in the queue outlives sockets and leaves in order, once the ready script has succeeded.
+/// Messages wait in a queue bounded in messages and bytes ([`Settings::outbound`](ropewalk_core::Settings::outbound)); where it is full,
+/// senders wait for room, the longest first, unless [`when_full`](ropewalk_core::settings::OutboundSettings::when_full) says otherwise. What is in the
+/// queue outlives sockets and leaves in order, lane by lane, once the ready script has succeeded.
 #[derive(Clone)]
 pub struct Sender {
     link: Arc<Link>,
@@ -27,15 +28,19 @@ impl Sender {
         }
     }
 
-    /// Queues a message, waiting for room. The receipt tells what became of it, to whom it matters.
+    /// Queues a message, waiting for room unless [`when_full`](ropewalk_core::settings::OutboundSettings::when_full) is to reject. The receipt tells
+    /// what became of it, to whom it matters.
     ///
     /// Dropping the future before it is done drops the message, and nothing was sent. To keep the message
     /// in that case, [`reserve`](Self::reserve) first.
     ///
     /// # Errors
-    /// The connection has ended or is ending; the message comes back.
+    /// The connection has ended or is ending, or there is no room and a full queue rejects; the message comes back.
     pub async fn send(&self, message: impl Into<Message>) -> Result<Receipt, SendError> {
         let message = message.into();
+        if self.link.when_full == Overflow::Reject {
+            return self.try_send(message);
+        }
         match self.reserve(message.len()).await {
             Ok(permit) => permit.send(message),
             Err(Closed) => Err(refused(message, NoRoom::Closed)),
@@ -45,7 +50,8 @@ impl Sender {
     /// Queues a message if there is room.
     ///
     /// # Errors
-    /// There is no room, or the connection has ended or is ending; the message comes back.
+    /// There is no room, or the connection has ended or is ending; the message comes back. Where a full queue drops
+    /// messages there is no room only while twice as many are on their way as may wait.
     pub fn try_send(&self, message: impl Into<Message>) -> Result<Receipt, SendError> {
         let message = message.into();
         match self.link.room.take(message.len()) {

@@ -243,8 +243,11 @@ impl WebSocket {
         let outcome = ready!(Pin::new(&mut last.0).poll(cx));
         self.last = None;
         Poll::Ready(match outcome {
-            Some(Outcome::Written) => Ok(()),
-            Some(Outcome::Interrupted | Outcome::NotSent) | None => Err(WebSocketError::NotWritten),
+            Some(Outcome::Written | Outcome::Acknowledged(_)) => Ok(()),
+            Some(
+                Outcome::Interrupted | Outcome::NotSent | Outcome::Expired | Outcome::Dropped(_),
+            )
+            | None => Err(WebSocketError::NotWritten),
         })
     }
 

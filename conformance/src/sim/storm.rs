@@ -215,7 +215,12 @@ fn draw_settings(rng: &mut Jitter) -> Settings {
         QueueBounds::default(),
     ];
     settings.inbound = pick(rng, &bounds);
-    settings.outbound = pick(rng, &bounds);
+    let QueueBounds {
+        items_max,
+        bytes_max,
+    } = pick(rng, &bounds);
+    settings.outbound.items_max = items_max;
+    settings.outbound.bytes_max = bytes_max;
     settings.retry.initial = time("10ms");
     settings
 }

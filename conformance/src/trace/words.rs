@@ -165,6 +165,8 @@ fn timer(kind: TimerKind) -> String {
         TimerKind::CloseHandshake => "close_handshake".into(),
         TimerKind::Linger => "linger".into(),
         TimerKind::Retry => "retry".into(),
+        TimerKind::Expiry => "expiry".into(),
+        TimerKind::Acknowledge => "acknowledge".into(),
         TimerKind::Shutdown => "shutdown".into(),
         other => format!("{other:?}"),
     }
@@ -196,10 +198,13 @@ fn cause_word(cause: GaveUpCause) -> String {
     }
 }
 
-pub(super) fn outcome(outcome: &Outcome) -> &'static str {
+pub(super) fn outcome(outcome: &Outcome) -> String {
     match outcome {
-        Outcome::Written => "written",
-        Outcome::Interrupted => "interrupted",
-        Outcome::NotSent => "not_sent",
+        Outcome::Dropped(policy) => format!("{}_{}", outcome.name(), policy.name()),
+        Outcome::Written
+        | Outcome::Acknowledged(_)
+        | Outcome::Interrupted
+        | Outcome::NotSent
+        | Outcome::Expired => outcome.name().to_owned(),
     }
 }

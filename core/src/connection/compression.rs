@@ -81,6 +81,19 @@ impl Compression {
         }
     }
 
+    /// The queue has changed from this place on. What was compressed from there on had been referred to, perhaps, by
+    /// what follows it: the next is compressed by itself.
+    pub(super) fn cut_from(&mut self, index: usize) {
+        if index >= self.ahead.len() {
+            return;
+        }
+        for form in self.ahead.drain(index..) {
+            self.ahead_bytes -= frame_len(form.len());
+            self.held_bytes -= form.held();
+        }
+        self.deflator.forget();
+    }
+
     /// The first message is written.
     pub(super) fn first_left(&mut self) {
         let Some(form) = self.ahead.pop_front() else {

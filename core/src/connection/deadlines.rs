@@ -18,7 +18,13 @@ impl Connection {
         let own = self.stage_deadline();
         let inbound = self.inbound_deadline();
         let end = self.end_deadline();
-        [own, inbound, end]
+        let expiry = self
+            .outbound
+            .next_expiry()
+            .map(|at| (at, TimerKind::Expiry));
+        let reply = self.outbound.next_reply_deadline();
+        let reply = reply.map(|at| (at, TimerKind::Acknowledge));
+        [own, inbound, end, expiry, reply]
             .into_iter()
             .flatten()
             .filter(|(at, _)| *at != Instant::FAR_FUTURE)
@@ -27,6 +33,8 @@ impl Connection {
 
     /// Does what is due.
     pub(crate) fn fire_due(&mut self, step: &mut Step<'_>) {
+        self.expire_messages(step);
+        self.miss_replies(step);
         for _ in 0..FIRINGS_MAX {
             match self.stage_deadline() {
                 Some((at, kind)) if at.is_due(step.now) => self.fire(step, at, kind),
@@ -73,7 +81,7 @@ impl Connection {
             TimerKind::WriteProgress | TimerKind::CloseHandshake | TimerKind::Shutdown => {
                 self.end_now(step, kind);
             }
-            TimerKind::Linger | TimerKind::Retry => {}
+            TimerKind::Linger | TimerKind::Retry | TimerKind::Expiry | TimerKind::Acknowledge => {}
         }
     }
 

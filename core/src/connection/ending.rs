@@ -7,7 +7,6 @@ use crate::backoff::Ended;
 use crate::classify::{Class, Hint, StrikeVerdict, classify};
 use crate::event::{EventKind, GaveUpCause, Outcome, Reading, State};
 use crate::io::{AdmissionRequest, Output};
-use crate::letter::{DeadLetter, Direction, Stage};
 use crate::message::Resend;
 use crate::reason::{CloseReason, TimerKind, TransportError};
 use crate::settings::{FirstDial, Reconnect};
@@ -111,6 +110,7 @@ impl Connection {
 
     pub(super) fn end_session(&mut self, step: &mut Step<'_>, reason: CloseReason, socket: Socket) {
         let begun = self.messages_begun();
+        let committed = self.messages_committed();
         let Some(session) = self.session.take() else {
             return;
         };
@@ -120,7 +120,12 @@ impl Connection {
                 socket: self.socket(),
             });
         }
-        self.interrupt(step, begun);
+        let interrupted = self.interrupt(step, begun);
+        let again = self.lose_replies(step);
+        // What comes after these may have been put before others of their lane.
+        self.outbound.waits_again(again + committed - interrupted);
+        self.refuse_to_wait(step);
+        self.expire_messages(step);
         self.inbound.complete_growing();
         let uptime = session.uptime(step.now);
         let nanos = u64::try_from(uptime.as_nanos()).unwrap_or(u64::MAX);
@@ -151,8 +156,8 @@ impl Connection {
 
 impl Connection {
     /// The socket is gone, and with it the rest of the first `begun` messages. Those that may be sent twice
-    /// stay where they are.
-    fn interrupt(&mut self, step: &mut Step<'_>, begun: usize) {
+    /// stay where they are. Returns how many may not.
+    fn interrupt(&mut self, step: &mut Step<'_>, begun: usize) -> usize {
         let mut index = 0;
         for _ in 0..begun {
             let resend = self
@@ -165,9 +170,10 @@ impl Connection {
                     self.message_left_from(step, index, Outcome::Interrupted);
                 }
                 Some(Resend::IfInterrupted) => index += 1,
-                None => return,
+                None => break,
             }
         }
+        begun - index
     }
 }
 
@@ -367,21 +373,7 @@ impl Connection {
     fn abandon_outbound(&mut self, step: &mut Step<'_>, reason: &str) {
         while let Some(queued) = self.message_left(step, Outcome::NotSent) {
             self.tally.not_sent += 1;
-            let letter = DeadLetter {
-                connection: self.id,
-                endpoint: self.endpoint_shown(),
-                generation: self.generation,
-                seq: queued.id.as_u64(),
-                direction: Direction::Outbound,
-                stage: Stage::Network,
-                reason: reason.into(),
-                attempts: self.tally.sessions,
-                received_at: queued.accepted_at,
-                first_failed_at: step.now,
-                kind: queued.message.kind(),
-                payload: queued.message.into_bytes(),
-            };
-            self.emit_letter(step, letter);
+            self.outbound_letter(step, queued, reason);
         }
     }
 

@@ -12,6 +12,7 @@ mod compression;
 mod deadlines;
 mod ending;
 mod receive;
+mod sending;
 mod session;
 mod state;
 mod tls;
@@ -30,8 +31,7 @@ use crate::ids::{ConnectionId, SocketId};
 use crate::inbound::Inbound;
 use crate::io::{AdmissionRequest, ConnectionReport, Consumer, Output, Shutdown};
 use crate::letter::{DeadLetter, Direction, Stage};
-use crate::message::{Message, MessageId};
-use crate::outbound::{Outbound, Report, SendError, SendErrorCause};
+use crate::outbound::Outbound;
 use crate::reason::CloseReason;
 use crate::seed::{Jitter, Secrets};
 use crate::settings::{Config, RetryPolicy, Settings};
@@ -41,6 +41,7 @@ use crate::time::Instant;
 use attempt::Attempt;
 use ending::{Ending, Inbox};
 use receive::Invalid;
+use sending::Discarded;
 use session::Session;
 use state::{Intent, Lifecycle, Moved};
 use tls::Tls;
@@ -126,12 +127,15 @@ struct History {
     last_reason: Option<CloseReason>,
     /// In `Backoff`: when the next attempt is due.
     redial_at: Instant,
+    stale_inputs: u64,
     strikes: Strikes,
     /// How often fresh credentials were asked for in a row.
     reauths: u8,
     /// When the present row of failures began.
     failing_since: Instant,
     invalid: Invalid,
+    discarded: Discarded,
+    acknowledged: u64,
     /// When the application was last told that its slowness stops the reading.
     pause_told_at: Option<Instant>,
 }
@@ -152,7 +156,6 @@ struct Tally {
     uptime_nanos: u64,
     dials: u32,
     sessions: u32,
-    stale_inputs: u32,
     round_trip_last_micros: u32,
     round_trip_smoothed_micros: u32,
 }
@@ -202,20 +205,6 @@ impl Connection {
         }
         connection.start_dial(step, Dial::First);
         connection
-    }
-
-    pub(crate) fn send(
-        &mut self,
-        now: Instant,
-        message: Message,
-        report: Report,
-    ) -> Result<MessageId, SendError> {
-        if self.ending.is_some() || self.life.state().is_terminal() {
-            let cause = SendErrorCause::Closed;
-            return Err(SendError { message, cause });
-        }
-        let bounds = self.config.settings().outbound;
-        self.outbound.accept(&bounds, now, message, report)
     }
 
     pub(crate) fn ask(&mut self) {
@@ -448,7 +437,7 @@ impl Connection {
     }
 
     pub(crate) fn count_stale_input(&mut self) {
-        self.tally.stale_inputs = self.tally.stale_inputs.saturating_add(1);
+        self.history.get_or_insert_default().stale_inputs += 1;
     }
 
     /// Whether the WebSocket is established.
@@ -502,14 +491,19 @@ impl Connection {
 
     pub(crate) fn counters(&self) -> Counters {
         let tally = &self.tally;
+        let history = self.history.as_ref();
         let cut = self.messages_begun() as u64;
+        let unacknowledged = self.outbound.unacknowledged() as u64;
         Counters {
             accepted: self.outbound.accepted(),
             waiting: self.outbound.len() as u64 - cut,
-            in_flight_out: cut,
+            in_flight_out: cut + unacknowledged,
             written: tally.written,
+            acknowledged: history.map_or(0, |h| h.acknowledged),
             interrupted: tally.interrupted,
             not_sent: tally.not_sent,
+            expired: history.map_or(0, |h| h.discarded.expired),
+            dropped_out: history.map_or(0, |h| h.discarded.dropped),
             received: tally.received,
             delivered: tally.delivered,
             filtered: tally.filtered,
@@ -520,7 +514,7 @@ impl Connection {
             written_bytes: tally.written_bytes,
             dials: u64::from(tally.dials),
             sessions: u64::from(tally.sessions),
-            stale_inputs: u64::from(tally.stale_inputs),
+            stale_inputs: history.map_or(0, |h| h.stale_inputs),
             uptime: Duration::from_nanos(tally.uptime_nanos),
             round_trip_last_micros: tally.round_trip_last_micros,
             round_trip_smoothed_micros: tally.round_trip_smoothed_micros,

@@ -28,7 +28,7 @@ pub(super) struct Invalid {
 }
 
 /// What may happen with every message is told at most this often.
-const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+pub(super) const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What a message means for the session that it came over.
 enum Meaning {
@@ -76,6 +76,7 @@ impl Connection {
             if self.inbound.is_full(&bounds) {
                 return bytes.len() - rest.len();
             }
+            let mut reply = None;
             let meaning = match session.decoder.next(&limits, &mut rest) {
                 Ok(None) => return bytes.len(),
                 Ok(Some(Item::Message { kind, payload })) => {
@@ -85,6 +86,12 @@ impl Connection {
                     self.tally.received += 1;
                     self.tally.received_bytes += payload.len() as u64;
                     let message = MessageRef::new(kind, payload, self.tally.received, step.now);
+                    if let Some(acknowledge) = &self.config.hooks().acknowledge
+                        && let Some(key) = acknowledge.reply(message)
+                        && self.outbound.awaits(&key)
+                    {
+                        reply = Some((key, Message::from(message)));
+                    }
                     Intake {
                         id: self.id,
                         endpoint: endpoint_of(&self.target, self.endpoint),
@@ -117,6 +124,9 @@ impl Connection {
                 }
                 Err(error) => Meaning::Fail(CloseReason::Protocol(error)),
             };
+            if let Some((key, reply)) = reply {
+                self.reply_arrived(step, &key, reply);
+            }
             match meaning {
                 Meaning::Nothing => {}
                 Meaning::ScriptGoesOn => self.advance_script(step),

@@ -96,6 +96,11 @@ impl Tls {
         if self.unsent.written == 0 {
             return 0;
         }
+        self.messages_in_record()
+    }
+
+    /// How many messages of the queue are in the record that waits for the kernel.
+    fn messages_in_record(&self) -> usize {
         messages_within(&self.unsent.plan, self.unsent.encrypted)
     }
 
@@ -225,6 +230,15 @@ impl Connection {
         if let Some(tls) = &mut self.tls {
             tls.unsent = unsent;
         }
+    }
+
+    /// How many messages, from the first of the queue on, keep their places: they are begun, or are in a record
+    /// that will go out as it is.
+    pub(super) fn messages_committed(&self) -> usize {
+        let session = self.session.as_ref();
+        let cut = usize::from(session.is_some_and(super::session::Session::has_cut_message));
+        let in_record = self.tls.as_ref().map_or(0, |tls| tls.messages_in_record());
+        in_record.max(cut)
     }
 
     /// How many messages, from the first of the queue on, cannot be taken back: some of their bytes, or of the

@@ -2,7 +2,7 @@
 
 use crate::event::{Outcome, State};
 use crate::io::Output;
-use crate::outbound::{Queued, Report};
+use crate::outbound::Queued;
 use crate::seed::Secrets;
 use crate::time::Instant;
 use crate::websocket::{Opcode, close_payload, encode_frame, frame_len, mask_append};
@@ -219,10 +219,7 @@ impl Connection {
                     if let Some(compression) = &mut session.compression {
                         compression.first_left();
                     }
-                    let len = self.outbound.get(0).map_or(0, |q| q.message.len());
-                    self.tally.written += 1;
-                    self.tally.written_bytes += len as u64;
-                    self.message_left(step, Outcome::Written);
+                    self.first_written(step);
                 }
             }
         }
@@ -245,29 +242,9 @@ impl Connection {
         self.message_left_from(step, 0, outcome)
     }
 
-    /// The message at this place of the queue has this outcome.
-    pub(super) fn message_left_from(
-        &mut self,
-        step: &mut Step<'_>,
-        index: usize,
-        outcome: Outcome,
-    ) -> Option<Queued> {
-        let queued = self.outbound.remove(index)?;
-        step.freed_items += 1;
-        step.freed_bytes += queued.message.len();
-        if queued.report == Report::Outcome {
-            step.out.push_back(Output::Outcome {
-                connection: self.id,
-                message: queued.id,
-                outcome,
-            });
-        }
-        Some(queued)
-    }
-
     /// Whether messages of the application may go out: not before the ready script has succeeded, and not
     /// once only the close is left to be said.
-    fn may_send_messages(&self) -> bool {
+    pub(super) fn may_send_messages(&self) -> bool {
         self.session.as_ref().is_some_and(|session| {
             session.is_ready()
                 && session

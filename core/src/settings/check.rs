@@ -79,6 +79,9 @@ pub enum ConfigProblem {
     /// A status that is never the final one of a refused upgrade.
     #[error("is not a status from 200 to 999")]
     Status,
+    /// Messages are to replace those of the same key and nothing finds keys.
+    #[error("is `coalesce`, but no `coalesce` hook finds the keys of messages")]
+    NothingToCoalesce,
     /// A message of the ready script asks for the next number and nothing finds numbers.
     #[error("uses `${{next}}`, but no `resume` says where messages carry their number")]
     NothingToResume,
@@ -146,7 +149,7 @@ impl Settings {
             check_deflate(deflate)?;
         }
         check_queue("inbound", inbound)?;
-        check_queue("outbound", outbound)?;
+        check_queue("outbound", &outbound.bounds())?;
         check_batch(batch, inbound)?;
         check_retry(retry)?;
         check_invalid(invalid)?;
@@ -213,6 +216,7 @@ fn check_timeouts(timeouts: &Timeouts) -> Checked {
         close,
         flush_before_close,
         write_progress,
+        acknowledge,
         message,
     } = *timeouts;
     time("timeouts.attempt", attempt)?;
@@ -231,6 +235,7 @@ fn check_timeouts(timeouts: &Timeouts) -> Checked {
     time("timeouts.close", close)?;
     time("timeouts.flush_before_close", flush_before_close)?;
     time("timeouts.write_progress", write_progress)?;
+    time("timeouts.acknowledge", acknowledge)?;
     match message {
         Some(message) => time("timeouts.message", message),
         None => Ok(()),

@@ -1,6 +1,6 @@
 //! Settings that were found to be sound.
 
-use super::{ConfigError, Settings};
+use super::{ConfigError, ConfigProblem, Overflow, Settings};
 use crate::hooks::Hooks;
 
 /// A checked configuration, which many connections may share.
@@ -22,6 +22,12 @@ impl Config {
     pub fn new(settings: Settings, hooks: Hooks) -> Result<Self, ConfigError> {
         settings.check()?;
         hooks.check()?;
+        if settings.outbound.when_full == Overflow::Coalesce && hooks.coalesce.is_none() {
+            return Err(ConfigError {
+                key: "outbound.when_full".to_owned(),
+                problem: ConfigProblem::NothingToCoalesce,
+            });
+        }
         Ok(Self { settings, hooks })
     }
 

@@ -13,6 +13,7 @@ mod classification;
 mod config;
 mod deflate;
 mod limits;
+mod outbound;
 #[cfg(feature = "serde")]
 mod text;
 mod timeouts;
@@ -27,6 +28,7 @@ pub use classification::ClassificationSettings;
 pub use config::Config;
 pub use deflate::Deflate;
 pub use limits::{Limits, QueueBounds};
+pub use outbound::{DropPolicy, OutboundSettings, Overflow};
 pub use timeouts::{Keepalive, Timeouts};
 pub use units::{UnitError, format_bytes, format_duration, parse_bytes, parse_duration};
 
@@ -65,8 +67,8 @@ pub struct Settings {
     /// How much received data may wait for its consumer. When it is full, this socket, and no other, is
     /// not read until there is room.
     pub inbound: QueueBounds,
-    /// How much may wait to be sent.
-    pub outbound: QueueBounds,
+    /// How much may wait to be sent, and what happens beyond.
+    pub outbound: OutboundSettings,
     /// How received messages are gathered.
     pub batch: BatchPolicy,
     /// What happens to a message that its processor wants to see again.
@@ -89,7 +91,7 @@ impl Default for Settings {
             limits: Limits::default(),
             deflate: None,
             inbound: QueueBounds::default(),
-            outbound: QueueBounds::default(),
+            outbound: OutboundSettings::default(),
             batch: BatchPolicy::default(),
             retry: RetryPolicy::default(),
             invalid: InvalidPolicy::default(),

@@ -53,6 +53,10 @@ pub struct Timeouts {
     /// time ends the socket of a peer that is only slow.
     #[cfg_attr(feature = "serde", serde(with = "text::duration"))]
     pub write_progress: Duration,
+    /// For the reply to a written message that awaits one ([`Acknowledge`](crate::Acknowledge)). Default: 10 s. Until then the
+    /// message counts against the `outbound` queue. Stands still while this side does not read.
+    #[cfg_attr(feature = "serde", serde(with = "text::duration"))]
+    pub acknowledge: Duration,
     /// For one data message, from the first byte of its first frame to its last byte, however its frames are
     /// cut and whatever control frames come between them (RFC 6455 §5.4). Default: `None`, off. Stands still
     /// while this side does not read. A server that takes longer loses its socket, and the connection is dialled
@@ -75,6 +79,7 @@ impl Default for Timeouts {
             close: Duration::from_secs(5),
             flush_before_close: Duration::from_secs(1),
             write_progress: Duration::from_secs(30),
+            acknowledge: Duration::from_secs(10),
             message: None,
         }
     }
@@ -125,6 +130,7 @@ struct Given {
     close: Option<DurationText>,
     flush_before_close: Option<DurationText>,
     write_progress: Option<DurationText>,
+    acknowledge: Option<DurationText>,
     #[serde(default, with = "text::duration_or_off")]
     message: Option<Duration>,
 }
@@ -146,6 +152,7 @@ impl From<Given> for Timeouts {
             close: or(given.close, default.close),
             flush_before_close: or(given.flush_before_close, default.flush_before_close),
             write_progress: or(given.write_progress, default.write_progress),
+            acknowledge: or(given.acknowledge, default.acknowledge),
             message: given.message,
         }
     }

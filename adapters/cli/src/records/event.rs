@@ -77,6 +77,10 @@ enum What<'a> {
         reason: &'a str,
         total: u64,
     },
+    Dropped {
+        policy: &'static str,
+        total: u64,
+    },
     Letter {
         seq: u64,
         direction: &'static str,
@@ -158,6 +162,7 @@ impl EventRecords {
                 | What::GaveUp { .. }
                 | What::Gap { .. }
                 | What::Filtered { .. }
+                | What::Dropped { .. }
                 | What::Letter { .. }
                 | What::Missed { .. }
                 | What::Other { .. } => {
@@ -211,6 +216,10 @@ impl EventRecords {
             EventKind::Filtered { seq, reason, total } => What::Filtered {
                 seq: *seq,
                 reason,
+                total: *total,
+            },
+            EventKind::Dropped { policy, total } => What::Dropped {
+                policy: policy.name(),
                 total: *total,
             },
             EventKind::Letter {
@@ -287,6 +296,12 @@ impl fmt::Display for Record<'_> {
                     f,
                     "message {seq} filtered: {}, {total} so far",
                     reason.escape_debug()
+                )
+            }
+            What::Dropped { policy, total } => {
+                write!(
+                    f,
+                    "the outbound queue was full: {policy} message dropped, {total} so far"
                 )
             }
             What::Letter {

@@ -31,7 +31,7 @@ impl<R: Runtime> Shard<R> {
                             member.outcomes.insert(message, outcome);
                         }
                     }
-                    // It was ended while the message was on its way here.
+                    // The connection was ended while the message was on its way here, or it is not to wait.
                     Err(_) => {
                         link.room.give(1, bytes);
                         outcome.keep(Outcome::NotSent);

@@ -10,6 +10,7 @@ mod batches;
 mod compressed;
 mod endings;
 mod lifecycle;
+mod outbound;
 mod plain;
 mod processors;
 #[cfg(feature = "tls")]
@@ -21,6 +22,7 @@ pub(crate) use batches::*;
 pub(crate) use compressed::*;
 pub(crate) use endings::*;
 pub(crate) use lifecycle::*;
+pub(crate) use outbound::*;
 pub(crate) use plain::*;
 pub(crate) use processors::*;
 #[cfg(feature = "tls")]
@@ -44,6 +46,8 @@ macro_rules! tests {
             a_connection_survives_resets
             a_dropped_handle_closes_its_connection
             a_full_inbound_queue_stops_reads_and_loses_nothing
+            a_full_queue_that_drops_tells_whose_message_it_dropped
+            a_full_queue_that_rejects_gives_the_message_back_at_once
             a_hook_that_panics_filters_its_message_only
             a_large_message_passes_in_many_parts
             a_message_may_become_as_long_as_the_limit
@@ -57,6 +61,7 @@ macro_rules! tests {
             a_processor_that_panics_loses_its_batch_only
             a_processor_that_waits_delays_nobody_else
             a_provider_shapes_each_attempt
+            a_request_is_acknowledged_by_its_reply_even_on_the_next_socket
             a_reservation_that_is_dropped_lets_the_next_in
             a_shutdown_ends_every_state
             a_slow_reader_of_events_is_told_what_it_missed
@@ -68,6 +73,7 @@ macro_rules! tests {
             corrupt_data_end_the_session_and_the_next_starts_afresh
             dropping_a_fleet_leaves_nothing_behind
             echoes_come_back_in_order
+            messages_that_must_not_wait_are_not_kept
             parameters_that_were_not_offered_fail_the_handshake
             queued_messages_follow_the_ready_script
             senders_wait_for_room_and_end_with_the_fleet

@@ -55,6 +55,7 @@ fn the_defaults_are_those_that_are_documented_and_are_valid() {
             close: secs(5),
             flush_before_close: secs(1),
             write_progress: secs(30),
+            acknowledge: secs(10),
             message: None,
         },
         limits: Limits {
@@ -70,9 +71,10 @@ fn the_defaults_are_those_that_are_documented_and_are_valid() {
             items_max: 1_024,
             bytes_max: 1_048_576,
         },
-        outbound: QueueBounds {
+        outbound: OutboundSettings {
             items_max: 1_024,
             bytes_max: 1_048_576,
+            when_full: Overflow::Wait,
         },
         batch: BatchPolicy {
             count_max: 1_024,
@@ -164,6 +166,7 @@ fn every_zero_is_refused_by_name() {
             |s| s.timeouts.flush_before_close = ZERO,
             "timeouts.flush_before_close",
         ),
+        (|s| s.timeouts.acknowledge = ZERO, "timeouts.acknowledge"),
         (
             |s| s.timeouts.write_progress = ZERO,
             "timeouts.write_progress",
@@ -232,6 +235,7 @@ fn every_duration_beyond_ten_years_is_refused_by_name() {
             |s| s.timeouts.flush_before_close = LONG,
             "timeouts.flush_before_close",
         ),
+        (|s| s.timeouts.acknowledge = LONG, "timeouts.acknowledge"),
         (
             |s| s.timeouts.write_progress = LONG,
             "timeouts.write_progress",

@@ -45,7 +45,7 @@ fn backoff() -> impl Strategy<Value = BackoffSettings> {
 }
 
 fn timeouts() -> impl Strategy<Value = Timeouts> {
-    let required = prop::array::uniform10(duration());
+    let required = prop::array::uniform11(duration());
     (required, prop::option::of(duration())).prop_map(
         |(
             [
@@ -59,6 +59,7 @@ fn timeouts() -> impl Strategy<Value = Timeouts> {
                 close,
                 flush_before_close,
                 write_progress,
+                acknowledge,
             ],
             message,
         )| Timeouts {
@@ -72,6 +73,7 @@ fn timeouts() -> impl Strategy<Value = Timeouts> {
             close,
             flush_before_close,
             write_progress,
+            acknowledge,
             message,
         },
     )
@@ -132,7 +134,7 @@ pub(super) fn settings() -> impl Strategy<Value = Settings> {
             prop::option::of(backoff()),
             prop::option::of(timeouts()),
         ),
-        prop::option::of((queue(), queue(), batch, retry)),
+        prop::option::of((queue(), queue(), overflow(), batch, retry)),
         prop::option::of(numbers),
         prop::option::of((codes(), codes())),
         prop::option::of(deflate),
@@ -147,10 +149,14 @@ pub(super) fn settings() -> impl Strategy<Value = Settings> {
                     deflate,
                     ..Settings::default()
                 };
-                if let Some((inbound, outbound, batch, retry)) = flow {
+                if let Some((inbound, outbound, when_full, batch, retry)) = flow {
                     settings = Settings {
                         inbound,
-                        outbound,
+                        outbound: OutboundSettings {
+                            items_max: outbound.items_max,
+                            bytes_max: outbound.bytes_max,
+                            when_full,
+                        },
                         batch,
                         retry,
                         ..settings
@@ -243,4 +249,14 @@ proptest! {
         };
         prop_assert!(check(settings).is_ok());
     }
+}
+
+fn overflow() -> impl Strategy<Value = Overflow> {
+    prop::sample::select(vec![
+        Overflow::Wait,
+        Overflow::Reject,
+        Overflow::DropOldest,
+        Overflow::DropNewest,
+        Overflow::Coalesce,
+    ])
 }

@@ -46,6 +46,7 @@ fn every_key_is_read() {
         close = "7s"
         flush_before_close = "8s"
         write_progress = "9s"
+        acknowledge = "12s"
         message = "10s"
         [limits]
         message_bytes_max = "1MiB"
@@ -69,6 +70,7 @@ fn every_key_is_read() {
         [outbound]
         items_max = 200
         bytes_max = 2000
+        when_full = "drop_oldest"
         [batch]
         count_max = 50
         bytes_max = "50KiB"
@@ -120,6 +122,7 @@ fn every_key_is_read() {
             close: secs(7),
             flush_before_close: secs(8),
             write_progress: secs(9),
+            acknowledge: secs(12),
             message: Some(secs(10)),
         },
         limits: Limits {
@@ -144,9 +147,10 @@ fn every_key_is_read() {
             items_max: 100,
             bytes_max: 100 << 10,
         },
-        outbound: QueueBounds {
+        outbound: OutboundSettings {
             items_max: 200,
             bytes_max: 2_000,
+            when_full: Overflow::DropOldest,
         },
         batch: BatchPolicy {
             count_max: 50,

@@ -1,0 +1,428 @@
+//! The order in which messages leave, and which of them must not wait for ever.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+
+use super::{KEPT_BYTES, Report, Room};
+use crate::message::{Lane, Message, MessageId, Offline};
+use crate::settings::QueueBounds;
+use crate::time::Instant;
+
+/// What a queued message costs beside its payload.
+const QUEUED_OVERHEAD: usize = size_of::<Queued>();
+/// What a message costs that is found by its key or by its deadline.
+const INDEXED_OVERHEAD: usize = 64;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Queued {
+    pub(crate) message: Message,
+    pub(crate) id: MessageId,
+    pub(crate) accepted_at: Instant,
+    pub(crate) report: Report,
+    /// What it may be replaced by: a message of the same key.
+    key: Option<Box<Bytes>>,
+}
+
+impl Queued {
+    fn expires_at(&self) -> Option<Instant> {
+        Some(self.accepted_at + self.message.time_to_live()?)
+    }
+
+    fn place(&self) -> Place {
+        Place {
+            lane: self.message.in_lane(),
+            id: self.id,
+        }
+    }
+}
+
+/// What a message is found by: each lane is in the order of its numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    lane: Lane,
+    id: MessageId,
+}
+
+/// The messages that the connection took charge of and that are not yet written.
+///
+/// They stand in this order: what a socket has begun, or had begun when it was lost; the priority lane; the normal
+/// lane.
+#[derive(Debug, Default)]
+pub(crate) struct Outbound {
+    queue: VecDeque<Queued>,
+    bytes: usize,
+    accepted: u64,
+    rare: Option<Box<Rare>>,
+}
+
+/// What most queues never need.
+#[derive(Debug, Default)]
+struct Rare {
+    expiries: BTreeSet<(Instant, Place)>,
+    keys: BTreeMap<Bytes, Place>,
+    /// How many messages at the front a lost socket had begun.
+    begun_before: usize,
+    /// How many are not to wait for a socket.
+    refusing: usize,
+    awaiting: Awaiting,
+}
+
+/// The messages that are written and await a reply.
+#[derive(Debug, Default)]
+struct Awaiting {
+    by_key: BTreeMap<Bytes, (Instant, Queued)>,
+    by_deadline: BTreeSet<(Instant, Bytes)>,
+    bytes: usize,
+}
+
+impl Rare {
+    fn is_empty(&self) -> bool {
+        let Self {
+            expiries,
+            keys,
+            begun_before,
+            refusing,
+            awaiting,
+        } = self;
+        expiries.is_empty()
+            && keys.is_empty()
+            && *begun_before == 0
+            && *refusing == 0
+            && awaiting.by_key.is_empty()
+    }
+}
+
+impl Outbound {
+    /// Numbers a message that the connection takes charge of.
+    pub(crate) fn number(&mut self) -> MessageId {
+        self.accepted += 1;
+        MessageId(self.accepted)
+    }
+
+    /// Whether there is room for a message of `bytes`.
+    pub(crate) fn admits(&self, bounds: &QueueBounds, bytes: usize) -> bool {
+        let awaiting = self.awaiting().map_or(0, |awaiting| awaiting.bytes);
+        let room = Room {
+            items: self.queue.len() + self.unacknowledged(),
+            bytes: self.bytes + awaiting,
+        };
+        room.admits(bounds, bytes)
+    }
+
+    /// Puts a message behind those of its lane; returns where. The first `committed` cannot be overtaken.
+    pub(crate) fn insert(
+        &mut self,
+        now: Instant,
+        (id, message): (MessageId, Message),
+        report: Report,
+        key: Option<Bytes>,
+        committed: usize,
+    ) -> usize {
+        let queued = Queued {
+            message,
+            id,
+            accepted_at: now,
+            report,
+            key: key.map(Box::new),
+        };
+        self.bytes += queued.message.len();
+        if let Some(at) = queued.expires_at() {
+            let entry = (at, queued.place());
+            self.rare().expiries.insert(entry);
+        }
+        if let Some(key) = &queued.key {
+            let (key, place) = (Bytes::clone(key), queued.place());
+            self.rare().keys.insert(key, place);
+        }
+        if queued.message.when_offline() == Offline::Refuse {
+            self.rare().refusing += 1;
+        }
+        let index = match queued.message.in_lane() {
+            Lane::Normal => self.queue.len(),
+            Lane::Priority => self.first_normal(committed),
+        };
+        self.queue.insert(index, queued);
+        index
+    }
+
+    pub(crate) fn get(&self, index: usize) -> Option<&Queued> {
+        self.queue.get(index)
+    }
+
+    /// Takes a message out: its fate is sealed.
+    pub(crate) fn remove(&mut self, index: usize) -> Option<Queued> {
+        let queued = self.queue.remove(index)?;
+        self.bytes -= queued.message.len();
+        if let Some(rare) = &mut self.rare {
+            if let Some(at) = queued.expires_at() {
+                rare.expiries.remove(&(at, queued.place()));
+            }
+            if let Some(key) = &queued.key
+                && rare.keys.get(&**key) == Some(&queued.place())
+            {
+                rare.keys.remove(&**key);
+            }
+            if queued.message.when_offline() == Offline::Refuse {
+                rare.refusing -= 1;
+            }
+            if index < rare.begun_before {
+                rare.begun_before -= 1;
+            }
+            if rare.is_empty() {
+                self.rare = None;
+            }
+        }
+        if self.queue.is_empty() && self.queue.capacity() * size_of::<Queued>() > KEPT_BYTES {
+            self.queue = VecDeque::new();
+        }
+        Some(queued)
+    }
+
+    /// Where the waiting message stands that has this key, if there is one behind the first `committed`.
+    pub(crate) fn with_key(&self, key: &Bytes, committed: usize) -> Option<usize> {
+        let place = *self.rare.as_ref()?.keys.get(key)?;
+        self.find(place, committed)
+            .filter(|index| *index >= committed)
+    }
+
+    /// Where the oldest message stands that can be dropped: of the normal lane, if it has any.
+    pub(crate) fn oldest(&self, committed: usize) -> Option<usize> {
+        let first = self.begun_before().max(committed);
+        let candidates = [self.first_normal(committed), first, committed];
+        candidates
+            .into_iter()
+            .find(|index| *index < self.queue.len())
+    }
+
+    /// The earliest time at which a message expires.
+    pub(crate) fn next_expiry(&self) -> Option<Instant> {
+        let (at, _) = self.rare.as_ref()?.expiries.first()?;
+        Some(*at)
+    }
+
+    /// Where a message stands whose time is over at `now`. One that is on its way is passed over: it no longer
+    /// expires, unless its socket is lost and it [waits again](Self::waits_again).
+    pub(crate) fn next_expired(&mut self, now: Instant, committed: usize) -> Option<usize> {
+        loop {
+            let expiries = &self.rare.as_ref()?.expiries;
+            let (at, place) = *expiries.first()?;
+            if !at.is_due(now) {
+                return None;
+            }
+            let index = self.find(place, committed);
+            if let Some(index) = index.filter(|index| *index >= committed) {
+                return Some(index);
+            }
+            self.rare().expiries.pop_first();
+        }
+    }
+
+    /// The first `count` messages were begun by a socket that is lost, and wait for another.
+    pub(crate) fn waits_again(&mut self, count: usize) {
+        if count == 0 {
+            return;
+        }
+        let expiries: Vec<_> = self
+            .queue
+            .range(..count)
+            .filter_map(|queued| Some((queued.expires_at()?, queued.place())))
+            .collect();
+        let rare = self.rare();
+        rare.expiries.extend(expiries);
+        rare.begun_before = rare.begun_before.max(count);
+    }
+
+    /// Where the first message stands that is not to wait for a socket.
+    pub(crate) fn first_refusing(&self) -> Option<usize> {
+        if self.rare.as_ref()?.refusing == 0 {
+            return None;
+        }
+        self.queue
+            .iter()
+            .position(|queued| queued.message.when_offline() == Offline::Refuse)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    pub(crate) fn accepted(&self) -> u64 {
+        self.accepted
+    }
+
+    pub(crate) fn charged(&self) -> usize {
+        let rare = self.rare.as_ref().map_or(0, |rare| {
+            let indexed = rare.expiries.len() + rare.keys.len() + 2 * rare.awaiting.by_key.len();
+            rare.awaiting.bytes
+                + rare.awaiting.by_key.len() * QUEUED_OVERHEAD
+                + indexed * INDEXED_OVERHEAD
+        });
+        self.bytes + self.queue.len() * QUEUED_OVERHEAD + rare
+    }
+
+    #[cfg(test)]
+    pub(crate) fn kept_slots(&self) -> usize {
+        self.queue.capacity()
+    }
+
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    fn begun_before(&self) -> usize {
+        self.rare.as_ref().map_or(0, |rare| rare.begun_before)
+    }
+
+    /// Where the normal lane begins: behind what was begun, and behind the priority lane.
+    fn first_normal(&self, committed: usize) -> usize {
+        let first = self.begun_before().max(committed).min(self.queue.len());
+        self.partition(first, self.queue.len(), |queued| {
+            queued.message.in_lane() == Lane::Priority
+        })
+    }
+
+    fn find(&self, place: Place, committed: usize) -> Option<usize> {
+        let first = self.begun_before().max(committed).min(self.queue.len());
+        let normal = self.first_normal(committed);
+        let (start, end) = match place.lane {
+            Lane::Priority => (first, normal),
+            Lane::Normal => (normal, self.queue.len()),
+        };
+        let index = self.partition(start, end, |queued| queued.id < place.id);
+        let is_it = |queued: &Queued| queued.id == place.id;
+        if index < end && self.queue.get(index).is_some_and(is_it) {
+            return Some(index);
+        }
+        self.queue.range(..first).position(is_it)
+    }
+
+    /// The first of the messages from `start` to `end` of which `is_before` does not hold; it holds of none behind.
+    fn partition(&self, start: usize, end: usize, is_before: impl Fn(&Queued) -> bool) -> usize {
+        let (mut low, mut high) = (start, end);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.queue.get(middle).is_some_and(&is_before) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+}
+
+// Replies.
+impl Outbound {
+    /// The first message is written and awaits the reply of this key. Returns the one that did so before, which no
+    /// longer does.
+    pub(crate) fn await_reply(&mut self, key: Bytes, deadline: Instant) -> Option<Queued> {
+        let queued = self.remove(0)?;
+        let before = self.take_awaiting(&key);
+        let awaiting = &mut self.rare().awaiting;
+        awaiting.bytes += queued.message.len();
+        awaiting.by_deadline.insert((deadline, key.clone()));
+        awaiting.by_key.insert(key, (deadline, queued));
+        before
+    }
+
+    /// Whether a message awaits the reply of this key.
+    pub(crate) fn awaits(&self, key: &Bytes) -> bool {
+        self.awaiting()
+            .is_some_and(|awaiting| awaiting.by_key.contains_key(key))
+    }
+
+    /// The message that awaits the reply of this key.
+    pub(crate) fn take_awaiting(&mut self, key: &Bytes) -> Option<Queued> {
+        let rare = self.rare.as_mut()?;
+        let (key, (deadline, queued)) = rare.awaiting.by_key.remove_entry(key)?;
+        rare.awaiting.by_deadline.remove(&(deadline, key));
+        rare.awaiting.bytes -= queued.message.len();
+        if rare.is_empty() {
+            self.rare = None;
+        }
+        Some(queued)
+    }
+
+    /// When the first reply is no longer awaited.
+    pub(crate) fn next_reply_deadline(&self) -> Option<Instant> {
+        let (at, _) = self.awaiting()?.by_deadline.first()?;
+        Some(*at)
+    }
+
+    /// A message whose reply did not come in time.
+    pub(crate) fn next_missed(&mut self, now: Instant) -> Option<Queued> {
+        let (at, key) = self.awaiting()?.by_deadline.first()?;
+        if !at.is_due(now) {
+            return None;
+        }
+        let key = key.clone();
+        self.take_awaiting(&key)
+    }
+
+    /// The replies that are due by `now` have until `deadline`.
+    pub(crate) fn postpone_replies(&mut self, now: Instant, deadline: Instant) {
+        let Some(rare) = &mut self.rare else {
+            return;
+        };
+        let Awaiting {
+            by_key,
+            by_deadline,
+            bytes: _,
+        } = &mut rare.awaiting;
+        while by_deadline.first().is_some_and(|(at, _)| at.is_due(now)) {
+            let Some((_, key)) = by_deadline.pop_first() else {
+                return;
+            };
+            if let Some((at, _)) = by_key.get_mut(&key) {
+                *at = deadline;
+            }
+            by_deadline.insert((deadline, key));
+        }
+    }
+
+    /// The messages that await replies, in the order in which they were accepted: there will be no replies.
+    pub(crate) fn take_all_awaiting(&mut self) -> Vec<Queued> {
+        let Some(rare) = &mut self.rare else {
+            return Vec::new();
+        };
+        let awaiting = std::mem::take(&mut rare.awaiting);
+        if rare.is_empty() {
+            self.rare = None;
+        }
+        let mut all: Vec<_> = awaiting
+            .by_key
+            .into_values()
+            .map(|(_, queued)| queued)
+            .collect();
+        all.sort_by_key(|queued| queued.id);
+        all
+    }
+
+    /// Puts messages that are to be sent again in front of all others.
+    pub(crate) fn put_back(&mut self, messages: Vec<Queued>) {
+        for queued in messages.into_iter().rev() {
+            self.bytes += queued.message.len();
+            if queued.message.when_offline() == Offline::Refuse {
+                self.rare().refusing += 1;
+            }
+            if let Some(rare) = &mut self.rare {
+                rare.begun_before += 1;
+            }
+            self.queue.push_front(queued);
+        }
+    }
+
+    /// How many messages await replies.
+    pub(crate) fn unacknowledged(&self) -> usize {
+        self.awaiting().map_or(0, |awaiting| awaiting.by_key.len())
+    }
+
+    fn awaiting(&self) -> Option<&Awaiting> {
+        Some(&self.rare.as_ref()?.awaiting)
+    }
+}

@@ -1,0 +1,411 @@
+//! What becomes of messages that a full queue, a deadline or a lost socket leaves behind.
+
+mod pair;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use pair::peer::Receiver;
+use pair::{Pair, raw_frames_of, text};
+use ropewalk_core::settings::{Deflate, DropPolicy, Overflow};
+use ropewalk_core::{
+    Acknowledge, Coalesce, EventKind, Hooks, Input, Lane, Message, Offline, Outcome, Report,
+    SendErrorCause, Settings, Stage, TransportError, TransportErrorKind,
+};
+
+const MS: Duration = Duration::from_millis(1);
+const RSV1: u8 = 0x40;
+
+fn settings(when_full: Overflow, items_max: usize) -> Settings {
+    let mut settings = Settings::default();
+    settings.outbound.when_full = when_full;
+    settings.outbound.items_max = items_max;
+    settings
+}
+
+/// An open connection whose kernel takes nothing.
+fn blocked(settings: Settings) -> Pair {
+    let hooks = Hooks {
+        coalesce: Some(Coalesce::new(before_the_equals_sign)),
+        ..Hooks::default()
+    };
+    let answer = match settings.deflate {
+        Some(_) => "Sec-WebSocket-Extensions: permessage-deflate\r\n",
+        None => "",
+    };
+    let mut pair = Pair::new(settings, hooks);
+    pair.accept();
+    pair.upgrade_with(answer, b"");
+    pair.take_written();
+    pair.is_blocked = true;
+    pair
+}
+
+fn before_the_equals_sign(message: &Message) -> Option<Bytes> {
+    let at = message.as_bytes().iter().position(|byte| *byte == b'=')?;
+    Some(Bytes::copy_from_slice(&message.as_bytes()[..at]))
+}
+
+/// The kernel takes this many bytes of what is offered.
+fn take(pair: &mut Pair, bytes: usize) {
+    let socket = pair.socket.expect("there is a socket");
+    let transmit = pair.set.transmit(pair.now, socket).expect("more to write");
+    let piece = transmit.slices()[0][..bytes].to_vec();
+    transmit.advance(bytes);
+    pair.written.extend(piece);
+    pair.drain();
+}
+
+/// What has reached the server when the kernel takes everything again.
+fn sent(pair: &mut Pair) -> Vec<String> {
+    pair.unblock();
+    let mut receiver = Receiver::default();
+    let frames = raw_frames_of(&pair.take_written()).into_iter();
+    frames
+        .map(|(first, payload)| {
+            let payload = match first & RSV1 {
+                0 => payload,
+                _ => receiver.decompress(&payload),
+            };
+            String::from_utf8(payload).expect("text")
+        })
+        .collect()
+}
+
+fn reset(pair: &mut Pair) {
+    let socket = pair.socket.take().expect("there is a socket");
+    let error = TransportError::new(TransportErrorKind::Reset);
+    pair.handle(Input::TransportFailed { socket, error });
+}
+
+fn refusal(pair: &mut Pair, message: Message) -> SendErrorCause {
+    let error = pair
+        .set
+        .send(pair.now, pair.id, message, Report::Outcome)
+        .expect_err("it is refused");
+    pair.drain();
+    error.cause
+}
+
+#[test]
+fn a_full_queue_that_waits_or_rejects_gives_the_message_back() {
+    for when_full in [Overflow::Wait, Overflow::Reject] {
+        let mut pair = blocked(settings(when_full, 2));
+        pair.send("a");
+        pair.send("b");
+        assert_eq!(refusal(&mut pair, "c".into()), SendErrorCause::Full);
+        assert_eq!(sent(&mut pair), ["a", "b"]);
+    }
+}
+
+#[test]
+fn a_full_queue_that_drops_the_oldest_sends_the_newest() {
+    let mut pair = blocked(settings(Overflow::DropOldest, 2));
+    let ids: Vec<_> = ["a", "b", "c", "d"].map(|text| pair.send(text)).into();
+    let dropped = Outcome::Dropped(DropPolicy::Oldest);
+    assert_eq!(
+        pair.outcomes,
+        [(ids[0], dropped.clone()), (ids[1], dropped)]
+    );
+    assert_eq!(sent(&mut pair), ["c", "d"]);
+    let counters = pair.set.counters(pair.id).expect("it is there");
+    assert_eq!((counters.dropped_out, counters.written), (2, 2));
+}
+
+#[test]
+fn drops_are_told_once_a_second() {
+    let mut pair = blocked(settings(Overflow::DropOldest, 1));
+    for _ in 0..5 {
+        pair.send("x");
+    }
+    pair.advance(1_000 * MS);
+    pair.send("y");
+    let told: Vec<_> = pair
+        .kinds()
+        .into_iter()
+        .filter_map(|kind| match kind {
+            EventKind::Dropped { policy, total } => Some((*policy, *total)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [(DropPolicy::Oldest, 1), (DropPolicy::Oldest, 5)]);
+}
+
+#[test]
+fn a_message_that_is_on_its_way_is_not_dropped_for_a_newer_one() {
+    let mut pair = blocked(settings(Overflow::DropOldest, 1));
+    pair.send("begun");
+    take(&mut pair, 3);
+    let late = pair.send("late");
+    assert_eq!(
+        pair.outcomes,
+        [(late, Outcome::Dropped(DropPolicy::Newest))]
+    );
+    assert_eq!(sent(&mut pair), ["begun"]);
+}
+
+#[test]
+fn a_full_queue_that_drops_the_newest_sends_the_oldest() {
+    let mut pair = blocked(settings(Overflow::DropNewest, 2));
+    pair.send("a");
+    pair.send("b");
+    let third = pair.send("c");
+    assert_eq!(
+        pair.outcomes,
+        [(third, Outcome::Dropped(DropPolicy::Newest))]
+    );
+    assert_eq!(sent(&mut pair), ["a", "b"]);
+}
+
+#[test]
+fn a_message_replaces_the_waiting_one_of_its_key_and_stands_at_the_end() {
+    let mut pair = blocked(settings(Overflow::Coalesce, 3));
+    let first = pair.send("x=1");
+    pair.send("y=1");
+    pair.send("no key");
+    pair.send("x=2");
+    let coalesced = Outcome::Dropped(DropPolicy::Coalesced);
+    assert_eq!(pair.outcomes, [(first, coalesced)]);
+    // Nothing has its key: the oldest gives way.
+    pair.send("z=1");
+    assert_eq!(sent(&mut pair), ["no key", "x=2", "z=1"]);
+}
+
+#[test]
+fn a_message_that_is_on_its_way_is_not_replaced() {
+    let mut pair = blocked(settings(Overflow::Coalesce, 3));
+    pair.send("x=1");
+    take(&mut pair, 1);
+    pair.send("x=2");
+    pair.send("x=3");
+    assert_eq!(sent(&mut pair), ["x=1", "x=3"]);
+}
+
+#[test]
+fn the_priority_lane_overtakes_what_is_not_begun() {
+    let mut pair = blocked(settings(Overflow::Wait, 10));
+    pair.send("begun");
+    take(&mut pair, 3);
+    pair.send("normal 1");
+    pair.send(Message::text("urgent 1").lane(Lane::Priority));
+    pair.send("normal 2");
+    pair.send(Message::text("urgent 2").lane(Lane::Priority));
+    assert_eq!(
+        sent(&mut pair),
+        ["begun", "urgent 1", "urgent 2", "normal 1", "normal 2"]
+    );
+}
+
+#[test]
+fn the_priority_lane_is_dropped_last() {
+    let mut pair = blocked(settings(Overflow::DropOldest, 2));
+    pair.send(Message::text("urgent").lane(Lane::Priority));
+    pair.send("a");
+    pair.send("b");
+    assert_eq!(sent(&mut pair), ["urgent", "b"]);
+}
+
+#[test]
+fn an_idempotent_message_that_was_cut_goes_ahead_of_the_priority_lane() {
+    let mut pair = blocked(settings(Overflow::Wait, 10));
+    pair.send(Message::text("again").idempotent());
+    take(&mut pair, 3);
+    pair.send("normal");
+    reset(&mut pair);
+    pair.send(Message::text("urgent").lane(Lane::Priority));
+    pair.is_blocked = false;
+    pair.advance(1_000 * MS);
+    pair.open();
+    assert_eq!(sent(&mut pair), ["again", "urgent", "normal"]);
+}
+
+#[test]
+fn a_message_expires_at_its_own_nanosecond_and_becomes_a_letter() {
+    let mut pair = blocked(settings(Overflow::Wait, 10));
+    pair.send("stays");
+    let brief = pair.send(Message::text("brief").ttl(50 * MS));
+    pair.advance(50 * MS - Duration::from_nanos(1));
+    assert_eq!(pair.outcomes, []);
+    pair.advance(Duration::from_nanos(1));
+    assert_eq!(pair.outcomes, [(brief, Outcome::Expired)]);
+    let letter = &pair.letters[0];
+    assert_eq!(
+        (&letter.payload[..], letter.stage),
+        (&b"brief"[..], Stage::Network)
+    );
+    assert_eq!(&*letter.reason, "it waited for longer than 50ms");
+    assert_eq!(sent(&mut pair), ["stays"]);
+}
+
+#[test]
+fn a_message_that_is_on_its_way_does_not_expire_until_its_socket_is_lost() {
+    let mut pair = blocked(settings(Overflow::Wait, 10));
+    let id = pair.send(Message::text("brief").ttl(50 * MS).idempotent());
+    take(&mut pair, 3);
+    pair.advance(100 * MS);
+    assert_eq!(pair.outcomes, []);
+    reset(&mut pair);
+    pair.advance(MS);
+    assert_eq!(pair.outcomes, [(id, Outcome::Expired)]);
+}
+
+#[test]
+fn a_message_waits_for_a_socket_for_its_time_and_no_longer() {
+    let mut pair = Pair::new(settings(Overflow::Wait, 10), Hooks::default());
+    let id = pair.send(Message::text("brief").ttl(50 * MS));
+    pair.advance(50 * MS);
+    assert_eq!(pair.outcomes, [(id, Outcome::Expired)]);
+}
+
+#[test]
+fn what_is_not_to_wait_for_a_socket_is_refused_without_one() {
+    let only_online = || Message::text("now").offline(Offline::Refuse);
+    let mut pair = Pair::new(settings(Overflow::Wait, 10), Hooks::default());
+    assert_eq!(refusal(&mut pair, only_online()), SendErrorCause::Offline);
+    pair.open();
+    pair.is_blocked = true;
+    let waiting = pair.send("waits");
+    let refusing = pair.send(only_online());
+    reset(&mut pair);
+    assert_eq!(pair.outcomes, [(refusing, Outcome::NotSent)]);
+    pair.is_blocked = false;
+    pair.advance(1_000 * MS);
+    pair.open();
+    assert_eq!(pair.outcomes[1], (waiting, Outcome::Written));
+}
+
+#[test]
+fn what_was_compressed_ahead_is_compressed_anew_when_the_order_changes() {
+    let mut settings = settings(Overflow::Coalesce, 4);
+    settings.deflate = Some(Deflate {
+        threshold: 0,
+        ..Deflate::default()
+    });
+    let mut pair = blocked(settings);
+    let words = "a message that refers to the one before it";
+    pair.send(format!("1 {words}"));
+    pair.send(format!("2={words}"));
+    pair.send(format!("3 {words}"));
+    pair.send(format!("4 {words}"));
+    pair.send(format!("2={words}!"));
+    pair.send(Message::text(format!("5 {words}")).lane(Lane::Priority));
+    assert_eq!(
+        sent(&mut pair),
+        [
+            format!("5 {words}"),
+            format!("3 {words}"),
+            format!("4 {words}"),
+            format!("2={words}!")
+        ]
+    );
+}
+
+/// An open connection whose requests and replies begin with an identifier and a colon.
+fn asking(settings: Settings) -> Pair {
+    let identifier = |bytes: &[u8]| {
+        let at = bytes.iter().position(|byte| *byte == b':')?;
+        Some(Bytes::copy_from_slice(&bytes[..at]))
+    };
+    let hooks = Hooks {
+        acknowledge: Some(Acknowledge::new(
+            move |request| identifier(request.as_bytes()),
+            move |reply| identifier(reply.as_bytes()),
+        )),
+        ..Hooks::default()
+    };
+    let mut pair = Pair::new(settings, hooks);
+    pair.open();
+    pair.take_written();
+    pair
+}
+
+#[test]
+fn a_reply_acknowledges_its_request_and_is_delivered() {
+    let mut pair = asking(Settings::default());
+    let (first, second) = (pair.send("1:what?"), pair.send("2:where?"));
+    let plain = pair.send("no identifier");
+    assert_eq!(pair.outcomes, [(plain, Outcome::Written)]);
+    pair.receive(&[text("2:there"), text("3:nobody asked"), text("1:that")].concat());
+    let acknowledged = |reply: &str| Outcome::Acknowledged(Box::new(Message::text(reply)));
+    assert_eq!(
+        pair.outcomes[1..],
+        [
+            (second, acknowledged("2:there")),
+            (first, acknowledged("1:that"))
+        ]
+    );
+    assert_eq!(pair.texts(), ["2:there", "3:nobody asked", "1:that"]);
+    let counters = pair.set.counters(pair.id).expect("it is there");
+    assert_eq!((counters.written, counters.acknowledged), (3, 2));
+}
+
+#[test]
+fn a_request_without_a_reply_was_written_and_no_more() {
+    let mut pair = asking(Settings::default());
+    let id = pair.send("1:what?");
+    let timeout = Settings::default().timeouts.acknowledge;
+    pair.advance(timeout - Duration::from_nanos(1));
+    assert_eq!(pair.outcomes, []);
+    pair.advance(Duration::from_nanos(1));
+    assert_eq!(pair.outcomes, [(id, Outcome::Written)]);
+    pair.receive(&text("1:too late"));
+    assert_eq!(pair.outcomes.len(), 1);
+}
+
+#[test]
+fn a_request_waits_for_its_reply_while_this_side_does_not_read() {
+    let mut settings = Settings::default();
+    settings.inbound.items_max = 1;
+    settings.batch.count_max = 1;
+    let mut pair = asking(settings);
+    let id = pair.send("1:what?");
+    pair.stop_asking();
+    pair.receive(&text("delivered"));
+    pair.receive(&text("waits"));
+    pair.advance(Duration::from_secs(15));
+    assert_eq!(pair.outcomes, []);
+    pair.ask();
+    pair.receive(&text("1:that"));
+    assert_eq!(pair.outcomes[0].0, id);
+    assert!(matches!(pair.outcomes[0].1, Outcome::Acknowledged(_)));
+}
+
+#[test]
+fn requests_in_flight_fill_the_queue() {
+    let mut pair = asking(settings(Overflow::Reject, 2));
+    pair.send("1:a");
+    pair.send("2:b");
+    assert_eq!(refusal(&mut pair, "3:c".into()), SendErrorCause::Full);
+    pair.receive(&text("1:done"));
+    pair.send("3:c");
+}
+
+#[test]
+fn what_was_not_acknowledged_when_the_socket_was_lost_goes_out_again_if_it_may() {
+    let mut pair = asking(Settings::default());
+    let again = pair.send(Message::text("1:again").idempotent());
+    let once = pair.send("2:once");
+    let too = pair.send(Message::text("3:too").idempotent());
+    pair.is_blocked = true;
+    pair.send("4:later");
+    pair.send(Message::text("5:urgent").lane(Lane::Priority));
+    reset(&mut pair);
+    assert_eq!(pair.outcomes, [(once, Outcome::Written)]);
+    pair.is_blocked = false;
+    pair.advance(1_000 * MS);
+    pair.open();
+    assert_eq!(sent(&mut pair), ["1:again", "3:too", "5:urgent", "4:later"]);
+    pair.receive(&[text("1:"), text("3:")].concat());
+    let ids: Vec<_> = pair.outcomes[1..].iter().map(|(id, _)| *id).collect();
+    assert_eq!(ids, [again, too]);
+}
+
+#[test]
+fn a_message_of_the_same_identifier_takes_the_reply() {
+    let mut pair = asking(Settings::default());
+    let first = pair.send("1:a");
+    let second = pair.send("1:b");
+    assert_eq!(pair.outcomes, [(first, Outcome::Written)]);
+    pair.receive(&text("1:"));
+    assert_eq!(pair.outcomes[1].0, second);
+}
