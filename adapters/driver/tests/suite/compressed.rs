@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::io::Read;
 use std::sync::Mutex;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{self, channel};
 use std::time::Duration;
 
 use ropewalk_driver::ropewalk_core::websocket::deflate::{Context, WindowBits};
@@ -13,6 +13,7 @@ use ropewalk_driver::{
 };
 
 use super::deflating::{BINARY, CONTINUATION, FIN, PING, PONG, RSV1, Session, TEXT, upgrade};
+use super::peer::Receiver;
 use super::server::Server;
 use super::{hasty_settings, take, until};
 
@@ -28,7 +29,7 @@ fn compressing(server: &Server, deflate: Deflate) -> Connect {
 fn server<T: Send + 'static>(
     extensions: &'static str,
     script: impl Fn(usize, &mut Session, &mut dyn FnMut(T)) + Send + Sync + 'static,
-) -> (Server, Receiver<T>) {
+) -> (Server, mpsc::Receiver<T>) {
     let (tell, told) = channel();
     let tell = Mutex::new(tell);
     let server = Server::raw(move |number, stream| {
@@ -289,38 +290,31 @@ pub(crate) async fn what_the_server_asks_of_the_compressor_is_done<R: Runtime>()
     let (tell, told) = channel();
     let tell = Mutex::new(tell);
     let server = Server::raw(move |_, stream| {
-        let Some(session) = Session::accept(stream, ASKED) else {
+        let Some(mut session) = Session::accept(stream, ASKED) else {
             return;
         };
-        let mut session = session.with_least_window();
-        while let Some(frame) = session.frame().filter(|(first, _)| first & 0x0f == TEXT) {
-            session.forget();
-            let message = session.message(&frame);
+        while let Some((_, payload)) = session.frame().filter(|(first, _)| first & 0x0f == TEXT) {
+            let mut receiver = Receiver::forgetful();
+            let message = String::from_utf8(receiver.decompress(&payload)).unwrap();
             session.send_text(&message);
-            tell.lock().unwrap().send(frame.1.len()).unwrap();
+            let seen = (payload.len(), receiver.farthest);
+            tell.lock().unwrap().send(seen).unwrap();
         }
     });
-    let fleet = Fleet::<R>::new();
-    let handle = fleet.open(compressing(&server, Deflate::default()));
+    let mut socket = connect::<R>(compressing(&server, Deflate::default()))
+        .await
+        .unwrap();
     // What is repeated lies farther back than the window reaches.
     let message = lines(5, 1_500).repeat(4);
     for _ in 0..3 {
-        handle.sender().send(message.as_str()).await.unwrap();
+        socket.send(message.as_str()).await.unwrap();
+        let echoed = socket.next().await;
+        assert_eq!(echoed, Some(Ok(Message::text(message.as_str()))));
     }
-    assert!(
-        take(&handle, 3)
-            .await
-            .iter()
-            .all(|echoed| *echoed == message)
-    );
-    let sizes: Vec<usize> = told.iter().take(3).collect();
+    let seen: Vec<(usize, usize)> = told.iter().take(3).collect();
     // None is shorter for those before it, and all are shorter than they were.
-    assert!(
-        sizes
-            .iter()
-            .all(|size| *size == sizes[0] && *size < message.len()),
-        "{sizes:?}"
-    );
+    assert!(seen.iter().all(|it| *it == seen[0]), "{seen:?}");
+    assert!(seen[0].0 < message.len() && seen[0].1 <= 512, "{seen:?}");
 }
 
 pub(crate) async fn a_plain_connection_tells_what_was_agreed<R: Runtime>() {

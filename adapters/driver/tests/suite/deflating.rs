@@ -20,8 +20,8 @@ pub(crate) const PONG: u8 = 10;
 /// What ends a message's data and is not sent (RFC 7692 §7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
-/// How much of a message is decompressed at a time: the least window and this are as far back as it can refer.
-const STEP: usize = 256;
+/// How much of a message is decompressed at a time.
+const STEP: usize = 4096;
 
 /// One frame of the client, unmasked: its first byte and its payload.
 pub(crate) type Frame = (u8, Vec<u8>);
@@ -49,17 +49,6 @@ impl Session {
             decompressor: Decompress::new(false),
             is_closed: false,
         }
-    }
-
-    /// Whose client uses no larger window than the least that flate2 knows.
-    pub(crate) fn with_least_window(mut self) -> Self {
-        self.decompressor = Decompress::new_with_window_bits(false, 9);
-        self
-    }
-
-    /// The client's next message refers to none before it.
-    pub(crate) fn forget(&mut self) {
-        self.decompressor.reset(false);
     }
 
     /// The payload of a compressed message.

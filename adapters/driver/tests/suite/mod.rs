@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "what fails here is a test")]
 
 pub(crate) mod deflating;
+/// An inflater that sees how far back a message refers.
+#[path = "../../../../core/tests/pair/peer.rs"]
+mod peer;
 pub(crate) mod pipe;
 pub(crate) mod server;
 
