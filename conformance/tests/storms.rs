@@ -7,7 +7,7 @@ use std::ops::Range;
 use ropewalk_conformance::sim::{Weather, storm};
 
 /// What must have happened at least once in a few hundred storms, or the simulator has gone blind.
-const MARKS: [&str; 33] = [
+const MARKS: [&str; 35] = [
     "state waiting_for_slot",
     "state resolving",
     "state connecting",
@@ -41,6 +41,8 @@ const MARKS: [&str; 33] = [
     "reason timeout:ready",
     "reason timeout:stale",
     "reason timeout:keepalive_timeout",
+    "agreed permessage-deflate",
+    "agreed permessage-deflate; client_no_context_takeover; client_max_window_bits=10",
 ];
 
 /// Lives through storms and checks that nothing that can happen failed to.

@@ -258,6 +258,12 @@ impl Ledger {
                 let (from, to) = (*from, *to);
                 self.note(event.connection, |account| account.moved(from, to));
             }
+            EventKind::Ready {
+                compression: Some(agreed),
+                ..
+            } => {
+                self.marks.insert(format!("agreed {agreed}"));
+            }
             EventKind::Closed { reason: why, .. } => {
                 let word = reason(why);
                 let kind = word.split(':').next().unwrap_or_default().to_owned();

@@ -285,6 +285,12 @@ impl Script {
             Step::Upgrade(headers) => {
                 return self.answer_request(|accept| http::switching(accept, headers));
             }
+            Step::UpgradeDeflating(parameters) => {
+                let agreed = format!("Sec-WebSocket-Extensions: permessage-deflate{parameters}");
+                let is_offered = self.http.contains(b"permessage-deflate");
+                let headers = Vec::from_iter(is_offered.then_some(agreed));
+                return self.answer_request(|accept| http::switching(accept, &headers));
+            }
             Step::Respond(template) => {
                 return self.answer_request(|accept| http::fill(template, accept));
             }

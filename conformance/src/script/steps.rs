@@ -42,6 +42,8 @@ pub enum Greeting {
 pub enum Step {
     /// Reads the request and answers 101, with these extra header lines.
     Upgrade(Vec<String>),
+    /// The same, and agrees to permessage-deflate with these parameters if the request offers it.
+    UpgradeDeflating(&'static str),
     /// Reads the request and answers this status, with these header lines.
     Status(u16, Vec<String>),
     /// Reads the request and answers these bytes, in which `{accept}` is the right accept value.

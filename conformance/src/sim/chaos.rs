@@ -35,7 +35,7 @@ pub struct Chaos {
 impl Servers for Chaos {
     fn plan(&mut self, connection: &str, dial: u32, now: Instant) -> (DialPlan, LinkProfile) {
         if now >= self.calm_after || self.spared.iter().any(|name| name == connection) {
-            return (healthy(), LinkProfile::LOOPBACK);
+            return (healthy(dial), LinkProfile::LOOPBACK);
         }
         let name = connection.bytes().fold(self.seed, |sum, byte| {
             sum.wrapping_mul(257) ^ u64::from(byte)
@@ -44,22 +44,31 @@ impl Servers for Chaos {
         rng.next_u64();
         let profile = LinkProfile::draw(&mut rng);
         let plan = match self.weather {
-            Weather::Calm => healthy(),
-            Weather::Storm => stormy(&mut rng, Weather::Storm),
-            Weather::Rain => stormy(&mut rng, Weather::Rain),
+            Weather::Calm => healthy(dial),
+            Weather::Storm => stormy(&mut rng, dial, Weather::Storm),
+            Weather::Rain => stormy(&mut rng, dial, Weather::Rain),
         };
         (plan, profile)
     }
 }
 
-fn healthy() -> DialPlan {
+fn healthy(dial: u32) -> DialPlan {
     DialPlan {
         greeting: Greeting::Accept,
-        steps: vec![Step::Upgrade(Vec::new()), Step::Echo],
+        steps: vec![upgrade(dial), Step::Echo],
     }
 }
 
-fn stormy(rng: &mut Jitter, weather: Weather) -> DialPlan {
+/// Opens a WebSocket; what it says to an offer of compression goes in turn, so that one connection has it now and then.
+fn upgrade(dial: u32) -> Step {
+    match dial % 3 {
+        0 => Step::Upgrade(Vec::new()),
+        1 => Step::UpgradeDeflating(""),
+        _ => Step::UpgradeDeflating("; client_no_context_takeover; client_max_window_bits=10"),
+    }
+}
+
+fn stormy(rng: &mut Jitter, dial: u32, weather: Weather) -> DialPlan {
     let mut steps = Vec::new();
     let greeting = match rng.next_u64() % 24 {
         0..=2 => Greeting::Refuse,
@@ -74,7 +83,7 @@ fn stormy(rng: &mut Jitter, weather: Weather) -> DialPlan {
         if rng.next_u64().is_multiple_of(5) {
             steps.push(bad_answer(rng, weather));
         } else {
-            steps.push(Step::Upgrade(Vec::new()));
+            steps.push(upgrade(dial));
             for _ in 0..rng.next_u64() % 8 {
                 steps.push(good_step(rng));
             }
@@ -106,7 +115,7 @@ fn pick_response(rng: &mut Jitter) -> Step {
         "HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n",
         "SSH-2.0-OpenSSH_9.2\r\n",
         "HTTP/1.0 101 Switching\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n",
-        "HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n",
+        "HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Extensions: x-unheard-of\r\n\r\n",
     ];
     Step::Respond(pick(rng, &responses).as_bytes().to_vec())
 }
@@ -146,10 +155,10 @@ fn bad_end(rng: &mut Jitter, weather: Weather) -> Vec<Step> {
         6 => vec![Step::SendRaw(vec![0x81, 0x7e, 0x01]), Step::Reset],
         7 => vec![Step::SendRaw(vec![0x82, 0x7f, 0, 0, 0, 0, 0, 1]), Step::Eof],
         8 if weather == Weather::Storm => close(pick(rng, &others)),
-        9 if weather == Weather::Storm => {
+        9 | 10 if weather == Weather::Storm => {
             let mistakes: [&[u8]; 6] = [
                 &[0x81, 0x81, 1, 2, 3, 4, 5],
-                &[0xc1, 0x00],
+                &[0xd1, 0x00],
                 &[0x83, 0x00],
                 &[0x09, 0x00],
                 &[0x81, 0x02, 0xc3, 0x28],

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ropewalk_core::settings::{Keepalive, QueueBounds, parse_duration};
+use ropewalk_core::settings::{Deflate, Keepalive, QueueBounds, parse_duration};
 use ropewalk_core::{
     Config, ConnectionId, Consumer, Expect, Hooks, Instant, Jitter, Message, ReadyStep, Settings,
     Shutdown, State, Target, Template,
@@ -153,6 +153,14 @@ fn draw_opening(rng: &mut Jitter, index: u64) -> Opening {
     } else {
         format!("ws://{address}/feed")
     };
+    let mut settings = draw_settings(rng);
+    // Not by chance, so that what is drawn stays what it was.
+    if index == 1 {
+        settings.deflate = Some(Deflate {
+            threshold: 5,
+            ..Deflate::default()
+        });
+    }
     let mut hooks = Hooks::default();
     if rng.next_u64().is_multiple_of(3) {
         let login = Template::parse("login").expect("it has no placeholder");
@@ -166,7 +174,7 @@ fn draw_opening(rng: &mut Jitter, index: u64) -> Opening {
         target: Target::parse(&url).expect("the address makes a URL"),
         urls: vec![url],
         address,
-        config: Arc::new(Config::new(draw_settings(rng), hooks).expect("the settings are sound")),
+        config: Arc::new(Config::new(settings, hooks).expect("the settings are sound")),
         consumer: pick(rng, &[Consumer::Pull, Consumer::Process]),
         consuming: Consuming::Yes,
         busy: pick(rng, &["0ms", "1ms", "40ms", "900ms"].map(time)),
