@@ -131,7 +131,8 @@ pub enum Output {
         /// Which of the two.
         reading: crate::event::Reading,
     },
-    /// Stop or resume reading all sockets, because the bytes of all connections together are used up.
+    /// Stop or resume reading all sockets but those of handshakes, because the bytes of all connections together are
+    /// used up. [`ConnectionSet::wants_read`](crate::ConnectionSet::wants_read) says it of each socket.
     ReadAll {
         /// Which of the two.
         reading: crate::event::Reading,

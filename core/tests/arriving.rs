@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use pair::{Pair, frame, text};
 use ropewalk_core::settings::{BatchPolicy, Keepalive, QueueBounds, Timeouts};
-use ropewalk_core::{CloseReason, EventKind, Hooks, Settings, State, TimerKind};
+use ropewalk_core::{
+    CloseReason, Consumer, EventKind, Hooks, Input, Settings, State, TimerKind, Verdict,
+};
 
 const PING: u8 = 9;
 const LIMIT: Duration = Duration::from_secs(4);
@@ -166,10 +168,37 @@ fn what_was_not_taken_is_charged_until_it_is() {
     assert_eq!(pair.receive(&more), 6);
     pair.receive(&[]);
     let socket = pair.socket.expect("it is open");
-    pair.handle(ropewalk_core::Input::TransportFailed {
+    pair.handle(Input::TransportFailed {
         socket,
         error: std::io::Error::from(std::io::ErrorKind::ConnectionReset).into(),
     });
     pair.ask();
     assert_eq!(pair.set.charged_bytes(), 0);
+}
+
+#[test]
+fn what_a_processor_gives_back_stops_the_time_of_the_message_behind_it() {
+    let mut settings = settings();
+    settings.inbound.items_max = 1;
+    settings.batch.count_max = 1;
+    settings.retry.initial = LIMIT * 10;
+    settings.retry.max = LIMIT * 10;
+    let mut pair = Pair::with(settings, Hooks::default(), Consumer::Process, 1);
+    pair.open();
+    pair.receive(&text("again"));
+    pair.receive(&[0x81, 2, b'o']);
+    pair.advance(LIMIT - Duration::from_secs(1));
+    let batch = pair.batches.remove(0);
+    // It is in the queue again, which is full of it.
+    pair.handle(Input::Judged(
+        batch.judge(|_| Verdict::Retry { after: None }),
+    ));
+    pair.advance(LIMIT * 10 - Duration::from_nanos(1));
+    assert_eq!(pair.state(), State::Open);
+    pair.advance(Duration::from_nanos(1));
+    assert_eq!(pair.texts(), ["again"]);
+    pair.advance(Duration::from_secs(1) - Duration::from_nanos(1));
+    assert_eq!(pair.state(), State::Open);
+    pair.advance(Duration::from_nanos(1));
+    check_late(&pair);
 }

@@ -27,7 +27,8 @@ pub struct AdmissionLimits {
     /// `redial_rate_min`: the time in seconds in which all of them can come back. Default: 30.
     pub redial_divisor: NonZeroU32,
     /// Bytes that all connections together may hold, in bytes. Default: 256 MiB. When they are used up,
-    /// sockets are not read until something was consumed.
+    /// sockets are not read until something was consumed, but for one at a time whose message is under way; it has ten
+    /// seconds to finish it, or [`Timeouts::message`](crate::settings::Timeouts::message).
     #[cfg_attr(feature = "serde", serde(with = "size"))]
     pub bytes_max: NonZeroU64,
 }
