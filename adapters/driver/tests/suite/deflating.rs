@@ -156,8 +156,8 @@ impl Session {
     }
 }
 
-/// Reads the request and answers it with this about extensions; returns what the client offered. `None` if the
-/// client goes.
+/// Reads the request and answers it with these extensions, with none if there is no name; returns what the client
+/// offered. `None` if the client goes.
 pub(crate) fn upgrade(stream: &mut TcpStream, extensions: &str) -> Option<Option<String>> {
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") {
@@ -168,9 +168,13 @@ pub(crate) fn upgrade(stream: &mut TcpStream, extensions: &str) -> Option<Option
     let request = String::from_utf8(request).unwrap();
     let header = |name: &str| request.lines().find_map(|line| line.strip_prefix(name));
     let accept = derive_accept_key(header("Sec-WebSocket-Key: ").unwrap().as_bytes());
+    let extensions = match extensions {
+        "" => String::new(),
+        extensions => format!("Sec-WebSocket-Extensions: {extensions}\r\n"),
+    };
     let answer = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Extensions: {extensions}\r\n\r\n"
+         Sec-WebSocket-Accept: {accept}\r\n{extensions}\r\n"
     );
     stream.write_all(answer.as_bytes()).ok()?;
     Some(header("Sec-WebSocket-Extensions: ").map(str::to_owned))
