@@ -1,7 +1,7 @@
 //! Messages an application sends.
 
 use std::fmt;
-use std::num::NonZeroU64;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -30,7 +30,7 @@ impl MessageId {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Message {
     payload: Bytes,
-    ttl_nanos: Option<NonZeroU64>,
+    ttl_millis: Option<NonZeroU32>,
     kind: Kind,
     resend: Resend,
     offline: Offline,
@@ -82,7 +82,7 @@ impl Message {
     fn new(kind: Kind, payload: Bytes) -> Self {
         Self {
             payload,
-            ttl_nanos: None,
+            ttl_millis: None,
             kind,
             resend: Resend::default(),
             offline: Offline::default(),
@@ -99,11 +99,11 @@ impl Message {
 
     /// Limits how long the message may wait to be written, from the moment that the connection accepts it; then its
     /// outcome is [`Outcome::Expired`](crate::Outcome::Expired). Default: no limit. What is already on its way does not
-    /// expire. Zero counts as one nanosecond.
+    /// expire. Counted in milliseconds, rounded up, from 1; a limit of more than 49 days is none.
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Self {
-        let nanos = u64::try_from(ttl.as_nanos()).unwrap_or(u64::MAX);
-        self.ttl_nanos = NonZeroU64::new(nanos.max(1));
+        let millis = ttl.as_nanos().div_ceil(1_000_000).max(1);
+        self.ttl_millis = u32::try_from(millis).ok().and_then(NonZeroU32::new);
         self
     }
 
@@ -128,8 +128,8 @@ impl Message {
 
     /// How long the message may wait to be written; `None` is for ever.
     pub fn time_to_live(&self) -> Option<Duration> {
-        self.ttl_nanos
-            .map(|nanos| Duration::from_nanos(nanos.get()))
+        self.ttl_millis
+            .map(|millis| Duration::from_millis(millis.get().into()))
     }
 
     /// What happens while no socket is ready for it.

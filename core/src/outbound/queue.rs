@@ -20,8 +20,6 @@ pub(crate) struct Queued {
     pub(crate) id: MessageId,
     pub(crate) accepted_at: Instant,
     pub(crate) report: Report,
-    /// What it may be replaced by: a message of the same key.
-    key: Option<Box<Bytes>>,
 }
 
 impl Queued {
@@ -60,7 +58,9 @@ pub(crate) struct Outbound {
 #[derive(Debug, Default)]
 struct Rare {
     expiries: BTreeSet<(Instant, Place)>,
+    /// The latest message of each key, which gives way to a newer one, and the way back.
     keys: BTreeMap<Bytes, Place>,
+    key_of: BTreeMap<MessageId, Bytes>,
     /// How many messages at the front a lost socket had begun.
     begun_before: usize,
     /// How many are not to wait for a socket.
@@ -81,12 +81,14 @@ impl Rare {
         let Self {
             expiries,
             keys,
+            key_of,
             begun_before,
             refusing,
             awaiting,
         } = self;
         expiries.is_empty()
             && keys.is_empty()
+            && key_of.is_empty()
             && *begun_before == 0
             && *refusing == 0
             && awaiting.by_key.is_empty()
@@ -124,16 +126,19 @@ impl Outbound {
             id,
             accepted_at: now,
             report,
-            key: key.map(Box::new),
         };
         self.bytes += queued.message.len();
         if let Some(at) = queued.expires_at() {
             let entry = (at, queued.place());
             self.rare().expiries.insert(entry);
         }
-        if let Some(key) = &queued.key {
-            let (key, place) = (Bytes::clone(key), queued.place());
-            self.rare().keys.insert(key, place);
+        if let Some(key) = key {
+            let place = queued.place();
+            let rare = self.rare();
+            if let Some(before) = rare.keys.insert(key.clone(), place) {
+                rare.key_of.remove(&before.id);
+            }
+            rare.key_of.insert(place.id, key);
         }
         if queued.message.when_offline() == Offline::Refuse {
             self.rare().refusing += 1;
@@ -158,10 +163,8 @@ impl Outbound {
             if let Some(at) = queued.expires_at() {
                 rare.expiries.remove(&(at, queued.place()));
             }
-            if let Some(key) = &queued.key
-                && rare.keys.get(&**key) == Some(&queued.place())
-            {
-                rare.keys.remove(&**key);
+            if let Some(key) = rare.key_of.remove(&queued.id) {
+                rare.keys.remove(&key);
             }
             if queued.message.when_offline() == Offline::Refuse {
                 rare.refusing -= 1;
@@ -257,7 +260,8 @@ impl Outbound {
 
     pub(crate) fn charged(&self) -> usize {
         let rare = self.rare.as_ref().map_or(0, |rare| {
-            let indexed = rare.expiries.len() + rare.keys.len() + 2 * rare.awaiting.by_key.len();
+            let indexed =
+                rare.expiries.len() + 2 * rare.keys.len() + 2 * rare.awaiting.by_key.len();
             rare.awaiting.bytes
                 + rare.awaiting.by_key.len() * QUEUED_OVERHEAD
                 + indexed * INDEXED_OVERHEAD

@@ -125,7 +125,7 @@ proptest! {
                 Act::Insert { lane, ttl, key, offline } => {
                     let mut message = Message::text("x").lane(lane).offline(offline);
                     if let Some(ttl) = ttl {
-                        message = message.ttl(std::time::Duration::from_nanos(ttl));
+                        message = message.ttl(std::time::Duration::from_millis(ttl));
                     }
                     let bytes = key.map(|key| Bytes::from(vec![key]));
                     if let (Some(key), Some(bytes)) = (key, &bytes) {
@@ -137,7 +137,7 @@ proptest! {
                         }
                     }
                     let id = outbound.number();
-                    let now = Instant::from_nanos(model.now);
+                    let now = Instant::from_nanos(model.now * 1_000_000);
                     let index = outbound.insert(now, (id, message), Report::Quiet, bytes, model.committed);
                     let expires_at = ttl.map(|ttl| model.now + ttl);
                     model.insert(Known { id, lane, expires_at, key, offline, is_first: false });
@@ -170,7 +170,7 @@ proptest! {
                     model.now += time;
                     let is_due = |known: &Known| known.expires_at.is_some_and(|at| at <= model.now);
                     let mut expired = Vec::new();
-                    while let Some(index) = outbound.next_expired(Instant::from_nanos(model.now), model.committed) {
+                    while let Some(index) = outbound.next_expired(Instant::from_nanos(model.now * 1_000_000), model.committed) {
                         expired.extend(outbound.remove(index).map(|queued| queued.id));
                     }
                     expired.sort();
