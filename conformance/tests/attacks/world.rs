@@ -369,15 +369,15 @@ impl World {
 
     fn drain(&mut self) {
         loop {
-            match self.set.poll_output(self.now) {
-                Output::Idle { next_timeout } => {
-                    let admission = self.admission.poll_timeout();
-                    self.next_timeout = [next_timeout, admission].into_iter().flatten().min();
-                    if !self.grant() {
-                        return;
-                    }
-                }
-                output => self.obey(output),
+            let output = self.set.poll_output(self.now);
+            let Output::Idle { next_timeout } = output else {
+                self.obey(output);
+                continue;
+            };
+            let admission = self.admission.poll_timeout();
+            self.next_timeout = [next_timeout, admission].into_iter().flatten().min();
+            if !self.grant() {
+                return;
             }
         }
     }
@@ -433,7 +433,7 @@ impl World {
         wire.delivered += batch.len();
         let is_consumed = wire.is_consumed;
         if Some(connection) == self.neighbour {
-            for message in batch.iter() {
+            for message in batch {
                 let at = self.now;
                 writeln!(
                     self.trace,
@@ -449,20 +449,13 @@ impl World {
         }
     }
 
-    #[allow(
-        clippy::wildcard_enum_match_arm,
-        reason = "events are open-ended; one says that something ended"
-    )]
     fn see(&mut self, event: &Event) {
         if Some(event.connection) == self.neighbour {
             writeln!(self.trace, "{event:?}").expect("a string takes it");
         }
         let wire = self.wires_of(event.connection);
-        match &event.kind {
-            EventKind::Closed { reason, .. } => {
-                wire.end.get_or_insert_with(|| reason.clone());
-            }
-            _ => {}
+        if let EventKind::Closed { reason, .. } = &event.kind {
+            wire.end.get_or_insert_with(|| reason.clone());
         }
     }
 

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use peakmem_alloc::{INSTRUMENTED_SYSTEM, PeakMemAllocTrait};
 use ropewalk_driver::{
-    AdmissionLimits, Connect, ConnectionHandle, EventKind, Fleet, Message, Runtime, Settings,
+    AdmissionLimits, Connect, ConnectionHandle, EventKind, Fleet, Message, MessageRef, Runtime,
+    Settings,
 };
 
 use super::server::{Server, echo};
@@ -173,7 +174,7 @@ async fn converse(handle: &ConnectionHandle, is_over: &AtomicBool, sender: &Send
         let Some(batch) = handle.next_batch().await else {
             return;
         };
-        let texts: Vec<_> = batch.iter().map(|message| message.text()).collect();
+        let texts: Vec<_> = batch.iter().map(MessageRef::text).collect();
         let note = if texts == [Ok(text.as_str())] {
             Note::Echoed(number)
         } else {
