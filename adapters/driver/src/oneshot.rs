@@ -7,11 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 /// The two ends of a hand-over.
 pub(crate) fn oneshot<T>() -> (Promise<T>, Awaited<T>) {
-    let shared = Arc::new(Mutex::new(State {
-        value: None,
-        over: Over::No,
-        waker: None,
-    }));
+    let shared = Arc::new(Mutex::new(State::Open(None)));
     (Promise(Some(Arc::clone(&shared))), Awaited(shared))
 }
 
@@ -24,16 +20,11 @@ pub(crate) struct Promise<T>(Option<Arc<Mutex<State<T>>>>);
 pub(crate) struct Awaited<T>(Arc<Mutex<State<T>>>);
 
 #[derive(Debug)]
-struct State<T> {
-    value: Option<T>,
-    over: Over,
-    waker: Option<Waker>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Over {
-    No,
-    Yes,
+enum State<T> {
+    /// Whoever waits.
+    Open(Option<Waker>),
+    /// The value, until it is taken.
+    Over(Option<T>),
 }
 
 impl<T> Promise<T> {
@@ -56,11 +47,10 @@ impl<T> Future for Awaited<T> {
     type Output = Option<T>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        let mut state = lock(&self.0);
-        match state.over {
-            Over::Yes => Poll::Ready(state.value.take()),
-            Over::No => {
-                state.waker = Some(cx.waker().clone());
+        match &mut *lock(&self.0) {
+            State::Over(value) => Poll::Ready(value.take()),
+            State::Open(waker) => {
+                *waker = Some(cx.waker().clone());
                 Poll::Pending
             }
         }
@@ -68,12 +58,8 @@ impl<T> Future for Awaited<T> {
 }
 
 fn finish<T>(shared: &Mutex<State<T>>, value: Option<T>) {
-    let mut state = lock(shared);
-    state.value = value;
-    state.over = Over::Yes;
-    let waker = state.waker.take();
-    drop(state);
-    if let Some(waker) = waker {
+    let before = std::mem::replace(&mut *lock(shared), State::Over(value));
+    if let State::Open(Some(waker)) = before {
         waker.wake();
     }
 }
