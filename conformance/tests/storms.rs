@@ -7,7 +7,7 @@ use std::ops::Range;
 use ropewalk_conformance::sim::{Weather, storm};
 
 /// What must have happened at least once in a few hundred storms, or the simulator has gone blind.
-const MARKS: [&str; 33] = [
+const MARKS: [&str; 47] = [
     "state waiting_for_slot",
     "state resolving",
     "state connecting",
@@ -41,6 +41,20 @@ const MARKS: [&str; 33] = [
     "reason timeout:ready",
     "reason timeout:stale",
     "reason timeout:keepalive_timeout",
+    "outcome written",
+    "outcome acknowledged",
+    "outcome interrupted",
+    "outcome not_sent",
+    "outcome expired",
+    "dropped oldest",
+    "dropped newest",
+    "dropped coalesced",
+    "refused full",
+    "refused offline",
+    "refused to wait",
+    "overtook",
+    "sent again",
+    "reply taken over",
 ];
 
 /// Lives through storms and checks that nothing that can happen failed to.

@@ -163,9 +163,12 @@ impl Sim {
         let sent = self
             .set
             .send(self.now, id, message.clone(), Report::Outcome);
-        if let Ok(number) = &sent {
-            self.ledger.accepted(id, *number, &message);
-            self.client(id).sent.insert(number.as_u64(), None);
+        match &sent {
+            Ok(number) => {
+                self.ledger.accepted(self.now, id, *number, &message);
+                self.client(id).sent.insert(number.as_u64(), None);
+            }
+            Err(refused) => self.ledger.refused(id, refused),
         }
         self.settle();
         sent
