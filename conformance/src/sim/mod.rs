@@ -9,6 +9,7 @@ mod network;
 mod opening;
 mod outputs;
 mod scenario;
+mod short;
 mod storm;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +33,7 @@ pub use self::chaos::{Chaos, Weather};
 pub use self::link::LinkProfile;
 pub use self::opening::{Always, Opening, Servers};
 pub use self::scenario::{RunError, run};
+pub use self::short::short_life;
 pub use self::storm::{Aftermath, storm};
 
 pub(crate) use self::application::judge;

@@ -267,6 +267,8 @@ impl Sim {
             link.window_used += bytes.len();
             let at = link.up_arrival(self.now, &mut self.rng, bytes.len());
             self.schedule(at, Happening::ToServer(socket, bytes));
+            // What was written may have made the session ready.
+            self.drain();
         }
         self.drain();
     }

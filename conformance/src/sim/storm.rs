@@ -95,9 +95,10 @@ pub fn storm(seed: u64, weather: Weather) -> Aftermath {
 /// Whether a connection is open with nothing left to send, or has ended for good.
 fn is_well(sim: &Sim, id: ConnectionId) -> bool {
     match sim.state(id) {
-        Some(State::Open) => sim
-            .counters(id)
-            .is_some_and(|counters| counters.waiting + counters.in_flight_out == 0),
+        // Replies stand behind what a slow consumer has not taken yet.
+        Some(State::Open) => sim.counters(id).is_some_and(|counters| {
+            counters.waiting == 0 && (counters.in_flight_out == 0 || counters.in_flight_in > 0)
+        }),
         Some(State::GaveUp | State::Closed) | None => true,
         Some(_) => false,
     }
