@@ -2,6 +2,8 @@
 //!
 //! It judges what the core writes and counts what the core was given to read.
 
+use ropewalk_core::Kind;
+
 use crate::inflate::Inflater;
 
 /// Which end wrote the stream.
@@ -26,6 +28,17 @@ pub enum Unit {
     Pong(Vec<u8>),
     /// A close frame: its payload.
     Close(Vec<u8>),
+}
+
+impl Unit {
+    /// Kind and payload of a data message.
+    pub(crate) fn message(&self) -> Option<(Kind, &[u8])> {
+        match self {
+            Self::Text(payload) => Some((Kind::Text, payload)),
+            Self::Binary(payload) => Some((Kind::Binary, payload)),
+            Self::Ping(_) | Self::Pong(_) | Self::Close(_) => None,
+        }
+    }
 }
 
 /// How a message was sent.

@@ -7,7 +7,7 @@ use std::ops::Range;
 use ropewalk_conformance::sim::{Weather, storm};
 
 /// What must have happened at least once in a few hundred storms, or the simulator has gone blind.
-const MARKS: [&str; 35] = [
+const MARKS: [&str; 49] = [
     "state waiting_for_slot",
     "state resolving",
     "state connecting",
@@ -43,6 +43,20 @@ const MARKS: [&str; 35] = [
     "reason timeout:keepalive_timeout",
     "agreed permessage-deflate",
     "agreed permessage-deflate; client_no_context_takeover; client_max_window_bits=10",
+    "outcome written",
+    "outcome acknowledged",
+    "outcome interrupted",
+    "outcome not_sent",
+    "outcome expired",
+    "dropped oldest",
+    "dropped newest",
+    "dropped coalesced",
+    "refused full",
+    "refused offline",
+    "refused to wait",
+    "overtook",
+    "sent again",
+    "reply taken over",
 ];
 
 /// Lives through storms and checks that nothing that can happen failed to.

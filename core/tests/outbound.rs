@@ -10,7 +10,7 @@ use pair::{Pair, raw_frames_of, text};
 use ropewalk_core::settings::{Deflate, DropPolicy, Overflow};
 use ropewalk_core::{
     Acknowledge, Coalesce, EventKind, Hooks, Input, Lane, Message, Offline, Outcome, Report,
-    SendErrorCause, Settings, Stage, TransportError, TransportErrorKind,
+    SendErrorCause, Settings, Shutdown, Stage, TransportError, TransportErrorKind,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -246,7 +246,60 @@ fn a_message_that_is_on_its_way_does_not_expire_until_its_socket_is_lost() {
     assert_eq!(pair.outcomes, []);
     reset(&mut pair);
     pair.advance(MS);
-    assert_eq!(pair.outcomes, [(id, Outcome::Expired)]);
+    // A part of it is out: nobody can say that it was never sent.
+    assert_eq!(pair.outcomes, [(id, Outcome::Interrupted)]);
+}
+
+#[test]
+fn what_a_lost_socket_had_begun_is_neither_dropped_nor_replaced() {
+    for when_full in [Overflow::DropOldest, Overflow::Coalesce] {
+        let mut pair = blocked(settings(when_full, 1));
+        pair.send(Message::text("x=1").idempotent());
+        take(&mut pair, 3);
+        reset(&mut pair);
+        let newer = pair.send("x=2");
+        assert_eq!(
+            pair.outcomes,
+            [(newer, Outcome::Dropped(DropPolicy::Newest))]
+        );
+        pair.is_blocked = false;
+        pair.advance(1_000 * MS);
+        pair.open();
+        assert_eq!(sent(&mut pair), ["x=1"]);
+    }
+}
+
+#[test]
+fn nothing_is_dropped_for_a_message_that_has_no_room_even_then() {
+    for when_full in [Overflow::DropOldest, Overflow::Coalesce] {
+        let mut settings = settings(when_full, 10);
+        settings.outbound.bytes_max = 12;
+        let mut pair = blocked(settings);
+        pair.send("begun");
+        take(&mut pair, 3);
+        pair.send("x=1");
+        let large = pair.send("x=2 and much more");
+        assert_eq!(
+            pair.outcomes,
+            [(large, Outcome::Dropped(DropPolicy::Newest))]
+        );
+        assert_eq!(sent(&mut pair), ["begun", "x=1"]);
+    }
+}
+
+#[test]
+fn what_a_lost_socket_had_begun_is_interrupted_when_there_is_no_other() {
+    let mut pair = blocked(settings(Overflow::Wait, 10));
+    let begun = pair.send(Message::text("begun").idempotent());
+    let waiting = pair.send("waiting");
+    take(&mut pair, 3);
+    reset(&mut pair);
+    pair.set.remove(pair.now, pair.id, Shutdown::Abort);
+    pair.drain();
+    assert_eq!(
+        pair.outcomes,
+        [(begun, Outcome::Interrupted), (waiting, Outcome::NotSent)]
+    );
 }
 
 #[test]
@@ -398,6 +451,20 @@ fn what_was_not_acknowledged_when_the_socket_was_lost_goes_out_again_if_it_may()
     pair.receive(&[text("1:"), text("3:")].concat());
     let ids: Vec<_> = pair.outcomes[1..].iter().map(|(id, _)| *id).collect();
     assert_eq!(ids, [again, too]);
+}
+
+#[test]
+fn what_was_written_and_not_acknowledged_was_written_however_it_ends() {
+    let brief = |message: Message| message.ttl(50 * MS);
+    let refusing = |message: Message| message.offline(Offline::Refuse);
+    for change in [brief, refusing] {
+        let mut pair = asking(Settings::default());
+        let id = pair.send(change(Message::text("1:again").idempotent()));
+        reset(&mut pair);
+        pair.advance(50 * MS);
+        assert_eq!(pair.outcomes, [(id, Outcome::Written)]);
+        assert!(pair.letters.is_empty());
+    }
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub(crate) struct Arguments {
 }
 
 const STATUS_HELP: &str = "\
-Exit status: 0 done; 1 every connection gave up, or the demo lost something; 2 usage or configuration.
+Exit status: 0 done; 1 every connection gave up, a message was not sent, or the demo lost something; 2 usage or configuration.
 Interrupt once for a graceful end within 5 s, twice to end at once.
 
 wss:// servers are trusted if an authority of this system vouches for them. SSL_CERT_FILE names a file with other
@@ -29,6 +29,7 @@ authorities, in PEM; a configuration can do so for each connection.";
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Tap(TapArguments),
+    Send(SendArguments),
     Demo(DemoArguments),
     Echo(EchoArguments),
     Check(CheckArguments),
@@ -66,6 +67,31 @@ pub(crate) struct TapArguments {
 
 const TAP_HELP: &str = r#"A message: {"connection":"trades","generation":1,"seq":17,"received_at":"2026-01-31T23:59:59.000001Z","type":"text","data":"…"}
 The data of a binary message is in base64. `seq` counts a connection's messages from 1 across all its sockets."#;
+
+/// Sends every line of standard input as a text message, and says what became of each.
+///
+/// It ends when the input has ended and every outcome is known. What arrives meanwhile is not shown.
+#[derive(Args, Debug)]
+#[command(after_help = SEND_HELP)]
+pub(crate) struct SendArguments {
+    /// Settings, as TOML: those of the connection that has this URL or name, otherwise the defaults
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The async runtime [default: the configuration's, or tokio]
+    #[arg(long, value_enum)]
+    pub(crate) runtime: Option<RuntimeName>,
+    /// One JSON object a message instead of words
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// What to connect to
+    #[arg(value_name = "URL")]
+    pub(crate) url: String,
+}
+
+const SEND_HELP: &str = r#"An outcome: {"line":17,"outcome":"written","at":"2026-01-31T23:59:59.000001Z"}, in the order of the lines. It is written (the
+system took the last byte), acknowledged (the reply came that the configuration asks for), interrupted (the socket was lost
+in the middle), not_sent, expired or dropped. Exit status 0 if every message was written or acknowledged; 1 otherwise.
+A line is at most 16 MiB of UTF-8; an interrupt leaves what is not read unread."#;
 
 /// Fifty connections against a hostile server of its own: it refuses, stalls, resets in mid-frame and
 /// restarts, and nothing may be lost.
@@ -120,7 +146,7 @@ pub(crate) struct NamedUrl {
 }
 
 /// What later versions are to have, so that a person who read of it is not told of a typing error.
-const LATER_COMMANDS: &[&str] = &["send", "letters", "pause", "resume", "status"];
+const LATER_COMMANDS: &[&str] = &["letters", "pause", "resume", "status"];
 
 /// Reads the command line; on a wrong one, says what is wrong and ends the process with status 2.
 pub(crate) fn parse() -> Arguments {
@@ -129,7 +155,7 @@ pub(crate) fn parse() -> Arguments {
         Err(error) => {
             if let Some(word) = later(&error) {
                 crate::complain(format_args!(
-                    "`{word}` is not in this version ({}); it has tap, demo, echo and check",
+                    "`{word}` is not in this version ({}); it has tap, send, demo, echo and check",
                     env!("CARGO_PKG_VERSION")
                 ));
                 std::process::exit(i32::from(crate::USAGE));

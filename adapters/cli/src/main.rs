@@ -13,6 +13,7 @@ mod output;
 mod process;
 mod records;
 mod runtime;
+mod send;
 mod stop;
 mod table;
 mod tap;
@@ -32,6 +33,7 @@ pub(crate) const FAILURE: u8 = 1;
 fn main() -> ExitCode {
     let result = match args::parse().command {
         Command::Tap(arguments) => tap::run(arguments),
+        Command::Send(arguments) => send::run(arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Echo(arguments) => echo::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),

@@ -10,10 +10,12 @@ mod socket;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use ropewalk_core::{
-    Config, ConnectionId, ConnectionSet, Consumer, Event, EventKind, GaveUpCause, Instant, Judged,
-    Message, MessageId, Output, Peer, ReadyStep, SocketId, State,
+    Config, ConnectionId, ConnectionSet, Consumer, Direction, Event, EventKind, GaveUpCause,
+    Instant, Judged, Message, MessageId, Output, Peer, ReadyStep, SendError, SendErrorCause,
+    SocketId, State,
 };
 
 use self::inbound::Incoming;
@@ -56,7 +58,7 @@ enum Phase {
 }
 
 impl Ledger {
-    pub(crate) fn opened(&mut self, id: ConnectionId, config: &Config, consumer: Consumer) {
+    pub(crate) fn opened(&mut self, id: ConnectionId, config: &Arc<Config>, consumer: Consumer) {
         let steps = &config.hooks().ready;
         let sends = steps
             .iter()
@@ -67,15 +69,36 @@ impl Ledger {
             socket: None,
             generation: 0,
             dials: 0,
-            out: Outgoing::new(sends.count()),
+            out: Outgoing::new(config, sends.count()),
             incoming: Incoming::new(consumer, config.settings()),
             not_before: None,
         };
         self.accounts.insert(id, account);
     }
 
-    pub(crate) fn accepted(&mut self, id: ConnectionId, number: MessageId, message: &Message) {
-        self.note(id, |account| account.out.accepted(number, message));
+    pub(crate) fn accepted(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        number: MessageId,
+        message: &Message,
+    ) {
+        self.note(id, |account| account.out.accepted(now, number, message));
+    }
+
+    /// The core gave a message back. Of a connection that is gone, nothing else can be wanted.
+    pub(crate) fn refused(&mut self, id: ConnectionId, refused: &SendError) {
+        let mut result = Ok(());
+        self.note_wish(id, |account| {
+            let is_offline = refused.cause == SendErrorCause::Offline;
+            result = match account.state {
+                State::Open if is_offline => Err("refuses a message, and is open (S1)".to_owned()),
+                _ => account.out.refused(&refused.message, refused.cause),
+            };
+        });
+        if let Err(problem) = result {
+            self.complain(format!("{id}: {problem}"));
+        }
     }
 
     pub(crate) fn paused(&mut self, id: ConnectionId) {
@@ -109,17 +132,18 @@ impl Ledger {
     }
 
     /// The network took these bytes of the core.
-    pub(crate) fn written(&mut self, socket: SocketId, bytes: &[u8]) {
+    pub(crate) fn written(&mut self, now: Instant, socket: SocketId, bytes: &[u8]) {
         self.note_socket(socket, |account, book| {
             let units = book.written(bytes)?;
-            account.out.wrote(units, book)
+            account.out.wrote(now, units, book)
         });
     }
 
     /// The core took these bytes of the network.
-    pub(crate) fn read(&mut self, socket: SocketId, bytes: &[u8]) {
+    pub(crate) fn read(&mut self, now: Instant, socket: SocketId, bytes: &[u8]) {
         self.note_socket(socket, |account, book| {
             let messages = book.read(bytes);
+            account.out.arrived(now, &messages);
             account.incoming.arrived(socket.generation, messages);
             Ok(())
         });
@@ -150,19 +174,21 @@ impl Ledger {
                 message,
                 outcome,
             } => self.note(*connection, |account| {
-                account.out.outcome(*message, outcome)
+                account.out.outcome(now, *message, outcome)
             }),
             Output::DeadLetter(letter) => {
-                self.note(letter.connection, |account| account.incoming.letter(letter));
+                self.note(letter.connection, |account| match letter.direction {
+                    Direction::Inbound => account.incoming.letter(letter),
+                    Direction::Outbound => account.out.letter(letter),
+                });
             }
             Output::Event(event) => self.event(event),
             Output::Removed(report) => {
                 let counters = &report.counters;
                 self.note(report.connection, |account| {
                     account.phase = Phase::Removed;
-                    account.out.ended();
                     account.incoming.ended(counters)?;
-                    account.compare(counters)
+                    account.compare(now, counters)
                 });
             }
             Output::Idle { next_timeout } => {
@@ -175,15 +201,17 @@ impl Ledger {
     }
 
     /// Everything that followed from a step is done: compares with the core.
-    pub(crate) fn settled(&mut self, set: &ConnectionSet) {
+    pub(crate) fn settled(&mut self, now: Instant, set: &ConnectionSet) {
         let mut problem = None;
         for (id, account) in &mut self.accounts {
+            let marks = account.out.take_marks();
+            self.marks.extend(marks.into_iter().map(str::to_owned));
             let found = match (set.counters(*id), account.phase) {
                 (None, Phase::Removed) => Ok(()),
                 (None, Phase::Living | Phase::Ending) => Err("is gone without a report".into()),
                 (Some(_), Phase::Removed) => Err("is there after its report".into()),
                 (Some(counters), Phase::Living | Phase::Ending) => account
-                    .compare(&counters)
+                    .compare(now, &counters)
                     .and_then(|()| account.compare_state(set.state(*id)))
                     .and_then(|()| account.compare_received(counters.received)),
             };
@@ -343,7 +371,8 @@ impl Account {
             .socket
             .take_if(|book| book.id() == socket)
             .ok_or_else(|| format!("{socket} is dropped and is not its socket (S9)"))?;
-        self.out.lost(&book);
+        drop(book);
+        self.out.lost();
         Ok(())
     }
 
@@ -355,7 +384,7 @@ impl Account {
             return Err(format!("moves from {from} to {to}"));
         }
         self.state = to;
-        if to == State::GaveUp {
+        if to.is_terminal() {
             self.out.ended();
         } else if to == State::Open {
             self.out.opened();
@@ -375,7 +404,10 @@ impl Account {
     fn compare_received(&mut self, received: u64) -> Result<(), String> {
         match &self.socket {
             Some(book) if self.state != State::Open || !book.makes_sense() => Ok(()),
-            Some(_) => self.incoming.nothing_overlooked(received),
+            Some(_) => {
+                self.out.nothing_unheard()?;
+                self.incoming.nothing_overlooked(received)
+            }
             None => {
                 self.incoming.session_over(received);
                 Ok(())
@@ -383,7 +415,7 @@ impl Account {
         }
     }
 
-    fn compare(&self, counters: &ropewalk_core::Counters) -> Result<(), String> {
+    fn compare(&self, now: Instant, counters: &ropewalk_core::Counters) -> Result<(), String> {
         if !counters.are_conserved() {
             return Err(format!("messages are not conserved: {counters:?} (S1, S2)"));
         }
@@ -393,7 +425,7 @@ impl Account {
                 counters.dials, self.dials
             ));
         }
-        self.out.compare(counters, self.socket.as_ref())?;
+        self.out.compare(now, counters)?;
         self.incoming.compare(counters)
     }
 }

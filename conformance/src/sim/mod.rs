@@ -9,6 +9,7 @@ mod network;
 mod opening;
 mod outputs;
 mod scenario;
+mod short;
 mod storm;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +33,7 @@ pub use self::chaos::{Chaos, Weather};
 pub use self::link::LinkProfile;
 pub use self::opening::{Always, Opening, Servers};
 pub use self::scenario::{RunError, run};
+pub use self::short::short_life;
 pub use self::storm::{Aftermath, storm};
 
 pub(crate) use self::application::judge;
@@ -163,9 +165,12 @@ impl Sim {
         let sent = self
             .set
             .send(self.now, id, message.clone(), Report::Outcome);
-        if let Ok(number) = &sent {
-            self.ledger.accepted(id, *number, &message);
-            self.client(id).sent.insert(number.as_u64(), None);
+        match &sent {
+            Ok(number) => {
+                self.ledger.accepted(self.now, id, *number, &message);
+                self.client(id).sent.insert(number.as_u64(), None);
+            }
+            Err(refused) => self.ledger.refused(id, refused),
         }
         self.settle();
         sent

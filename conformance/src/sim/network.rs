@@ -215,7 +215,7 @@ impl Sim {
             let original = link.inbox[..count].to_vec();
             let mut bytes = original.clone();
             let taken = self.set.handle_input(self.now, socket, &mut bytes);
-            self.ledger.read(socket, &original[..taken]);
+            self.ledger.read(self.now, socket, &original[..taken]);
             if let Some(link) = self.links.get_mut(&socket) {
                 link.inbox.drain(..taken);
             }

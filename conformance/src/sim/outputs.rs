@@ -45,7 +45,7 @@ impl Sim {
         self.admission_timeout = self.admission.poll_timeout();
         self.admission.check_invariants();
         self.set.check_invariants();
-        self.ledger.settled(&self.set);
+        self.ledger.settled(self.now, &self.set);
         if let Some(violation) = self.ledger.violation() {
             panic!("{}: at {}: {violation}", self.label, self.now);
         }
@@ -263,10 +263,12 @@ impl Sim {
             }
             bytes.truncate(room);
             transmit.advance(bytes.len());
-            self.ledger.written(socket, &bytes);
+            self.ledger.written(self.now, socket, &bytes);
             link.window_used += bytes.len();
             let at = link.up_arrival(self.now, &mut self.rng, bytes.len());
             self.schedule(at, Happening::ToServer(socket, bytes));
+            // What was written may have made the session ready.
+            self.drain();
         }
         self.drain();
     }

@@ -5,10 +5,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ropewalk_core::settings::{Deflate, Keepalive, QueueBounds, parse_duration};
+use bytes::Bytes;
+use ropewalk_core::settings::{Deflate, Keepalive, Overflow, QueueBounds, parse_duration};
 use ropewalk_core::{
-    Config, ConnectionId, Consumer, Expect, Hooks, Instant, Jitter, Message, ReadyStep, Settings,
-    Shutdown, State, Target, Template,
+    Acknowledge, Coalesce, Config, ConnectionId, Consumer, Expect, Hooks, Instant, Jitter, Lane,
+    Message, Offline, ReadyStep, Settings, Shutdown, State, Target, Template,
 };
 
 use super::{Chaos, Opening, Sim, Step, Weather, pick};
@@ -94,9 +95,10 @@ pub fn storm(seed: u64, weather: Weather) -> Aftermath {
 /// Whether a connection is open with nothing left to send, or has ended for good.
 fn is_well(sim: &Sim, id: ConnectionId) -> bool {
     match sim.state(id) {
-        Some(State::Open) => sim
-            .counters(id)
-            .is_some_and(|counters| counters.waiting + counters.in_flight_out == 0),
+        // Replies stand behind what a slow consumer has not taken yet.
+        Some(State::Open) => sim.counters(id).is_some_and(|counters| {
+            counters.waiting == 0 && (counters.in_flight_out == 0 || counters.in_flight_in > 0)
+        }),
         Some(State::GaveUp | State::Closed) | None => true,
         Some(_) => false,
     }
@@ -132,16 +134,33 @@ fn meddle(sim: &mut Sim, rng: &mut Jitter, living: &mut Vec<ConnectionId>) {
 
 fn draw_message(rng: &mut Jitter) -> Message {
     let number = rng.next_u64() % 1_000_000;
-    let message = match rng.next_u64() % 5 {
+    let small = number % 7;
+    let message = match rng.next_u64() % 8 {
         0 => Message::binary(number.to_be_bytes().repeat(pick(rng, &[0, 1, 20, 200]))),
         1 => Message::text("long ".repeat(pick(rng, &[30, 300]))),
+        2 | 3 => Message::text(format!("{small}={number}")),
+        4 | 5 => Message::text(format!("{small}:{number}")),
         _ => Message::text(format!("{number}")),
     };
-    if number.is_multiple_of(4) {
-        message.idempotent()
-    } else {
-        message
+    with_attributes(rng, message)
+}
+
+/// The message with a time to live, a lane and so on, by chance.
+pub(super) fn with_attributes(rng: &mut Jitter, mut message: Message) -> Message {
+    if rng.next_u64().is_multiple_of(4) {
+        message = message.idempotent();
     }
+    if rng.next_u64().is_multiple_of(4) {
+        let ttl = pick(rng, &["0ms", "1ms", "30ms", "800ms", "4s"].map(time));
+        message = message.ttl(ttl);
+    }
+    if rng.next_u64().is_multiple_of(4) {
+        message = message.lane(Lane::Priority);
+    }
+    if rng.next_u64().is_multiple_of(6) {
+        message = message.offline(Offline::Refuse);
+    }
+    message
 }
 
 fn draw_opening(rng: &mut Jitter, index: u64) -> Opening {
@@ -161,7 +180,13 @@ fn draw_opening(rng: &mut Jitter, index: u64) -> Opening {
             ..Deflate::default()
         });
     }
-    let mut hooks = Hooks::default();
+    let mut hooks = Hooks {
+        coalesce: Some(Coalesce::new(|message| before(b'=', message.as_bytes()))),
+        ..Hooks::default()
+    };
+    if rng.next_u64().is_multiple_of(2) {
+        hooks.acknowledge = Some(acknowledge());
+    }
     if rng.next_u64().is_multiple_of(3) {
         let login = Template::parse("login").expect("it has no placeholder");
         hooks.ready = vec![
@@ -210,6 +235,7 @@ fn draw_settings(rng: &mut Jitter) -> Settings {
     timeouts.close = time("300ms");
     timeouts.flush_before_close = time("200ms");
     timeouts.write_progress = time("2s");
+    timeouts.acknowledge = pick(rng, &["20ms", "200ms", "2s"].map(time));
     settings.backoff.max = time("2s");
     settings.backoff.flap_max = time("4s");
     settings.backoff.stable_after = time("1s");
@@ -222,17 +248,45 @@ fn draw_settings(rng: &mut Jitter) -> Settings {
         },
         QueueBounds::default(),
     ];
+    let tight = QueueBounds {
+        items_max: 4,
+        bytes_max: 200,
+    };
     settings.inbound = pick(rng, &bounds);
     let QueueBounds {
         items_max,
         bytes_max,
-    } = pick(rng, &bounds);
+    } = pick(rng, &[bounds[0], bounds[1], tight]);
     settings.outbound.items_max = items_max;
     settings.outbound.bytes_max = bytes_max;
+    settings.outbound.when_full = pick(rng, &OVERFLOWS);
     settings.retry.initial = time("10ms");
     settings
 }
 
-fn time(text: &str) -> Duration {
+/// Everything that a full queue can do.
+pub(super) const OVERFLOWS: [Overflow; 5] = [
+    Overflow::Wait,
+    Overflow::Reject,
+    Overflow::DropOldest,
+    Overflow::DropNewest,
+    Overflow::Coalesce,
+];
+
+/// Requests and replies begin with an identifier and a colon, so that an echo is a reply.
+pub(super) fn acknowledge() -> Acknowledge {
+    Acknowledge::new(
+        |request| before(b':', request.as_bytes()),
+        |reply| before(b':', reply.as_bytes()),
+    )
+}
+
+/// What stands before the first such byte.
+pub(super) fn before(separator: u8, payload: &[u8]) -> Option<Bytes> {
+    let at = payload.iter().position(|byte| *byte == separator)?;
+    Some(Bytes::copy_from_slice(&payload[..at]))
+}
+
+pub(super) fn time(text: &str) -> Duration {
     parse_duration(text).expect("it is written as a duration")
 }

@@ -169,7 +169,10 @@ impl Connection {
                     self.tally.interrupted += 1;
                     self.message_left_from(step, index, Outcome::Interrupted);
                 }
-                Some(Resend::IfInterrupted) => index += 1,
+                Some(Resend::IfInterrupted) => {
+                    self.outbound.was_cut(index);
+                    index += 1;
+                }
                 None => break,
             }
         }
@@ -371,9 +374,11 @@ impl Connection {
 
     /// What was not begun when the connection ended is not sent: each message becomes a dead letter.
     fn abandon_outbound(&mut self, step: &mut Step<'_>, reason: &str) {
-        while let Some(queued) = self.message_left(step, Outcome::NotSent) {
-            self.tally.not_sent += 1;
-            self.outbound_letter(step, queued, reason);
+        while !self.outbound.is_empty() {
+            if let Some(queued) = self.never_sent(step, 0, Outcome::NotSent) {
+                self.tally.not_sent += 1;
+                self.outbound_letter(step, queued, reason);
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use crate::event::{EventKind, Outcome};
 use crate::io::Output;
 use crate::letter::{DeadLetter, Direction, Stage};
 use crate::message::{Message, MessageId, Offline, Resend};
-use crate::outbound::{Queued, Report, SendError, SendErrorCause};
+use crate::outbound::{Before, Queued, Report, SendError, SendErrorCause};
 use crate::settings::{DropPolicy, Overflow, format_duration};
 use crate::time::Instant;
 
@@ -71,23 +71,31 @@ impl Connection {
     /// Makes room for a message of `bytes`, as the policy has it.
     fn make_room(&mut self, step: &mut Step<'_>, bytes: usize, key: Option<&Bytes>) -> Room {
         let outbound = self.config.settings().outbound;
+        let bounds = outbound.bounds();
         let committed = self.messages_committed();
+        let is_admitted = match outbound.when_full {
+            Overflow::Wait | Overflow::Reject if !self.outbound.admits(&bounds, bytes) => {
+                return Room::None;
+            }
+            Overflow::Wait | Overflow::Reject => true,
+            Overflow::DropNewest => self.outbound.admits(&bounds, bytes),
+            // Nothing gives way for a message for which that is not enough.
+            Overflow::DropOldest | Overflow::Coalesce => {
+                self.outbound.can_admit(&bounds, bytes, committed)
+            }
+        };
+        if !is_admitted {
+            return Room::NotForThis;
+        }
         if let (Overflow::Coalesce, Some(key)) = (outbound.when_full, key)
             && let Some(index) = self.outbound.with_key(key, committed)
         {
             self.drop_message(step, index, DropPolicy::Coalesced);
         }
-        while !self.outbound.admits(&outbound.bounds(), bytes) {
-            let oldest = match outbound.when_full {
-                Overflow::Wait | Overflow::Reject => return Room::None,
-                Overflow::DropNewest => None,
-                Overflow::DropOldest | Overflow::Coalesce => self.outbound.oldest(committed),
-            };
-            match oldest {
-                Some(index) => self.drop_message(step, index, DropPolicy::Oldest),
-                // What is on its way cannot be taken back.
-                None => return Room::NotForThis,
-            }
+        while !self.outbound.admits(&bounds, bytes)
+            && let Some(index) = self.outbound.oldest(committed)
+        {
+            self.drop_message(step, index, DropPolicy::Oldest);
         }
         Room::Made
     }
@@ -130,8 +138,8 @@ impl Connection {
         let committed = self.messages_committed();
         while let Some(index) = self.outbound.next_expired(step.now, committed) {
             self.prepared_no_further_than(index);
-            let Some(queued) = self.message_left_from(step, index, Outcome::Expired) else {
-                return;
+            let Some(queued) = self.never_sent(step, index, Outcome::Expired) else {
+                continue;
             };
             self.history.get_or_insert_default().discarded.expired += 1;
             let ttl = queued.message.time_to_live().unwrap_or_default();
@@ -143,11 +151,31 @@ impl Connection {
     /// No socket is ready any more: what is not to wait for another is not sent.
     pub(super) fn refuse_to_wait(&mut self, step: &mut Step<'_>) {
         while let Some(index) = self.outbound.first_refusing() {
-            if self
-                .message_left_from(step, index, Outcome::NotSent)
-                .is_some()
-            {
+            if self.never_sent(step, index, Outcome::NotSent).is_some() {
                 self.tally.not_sent += 1;
+            }
+        }
+    }
+
+    /// The message at this place of the queue goes to no further socket. It is returned, and has this outcome, if none
+    /// has begun it; one that a lost socket had begun is interrupted, and one that it had taken whole is written.
+    pub(super) fn never_sent(
+        &mut self,
+        step: &mut Step<'_>,
+        index: usize,
+        outcome: Outcome,
+    ) -> Option<Queued> {
+        match self.outbound.get(index)?.before {
+            Before::Nothing => self.message_left_from(step, index, outcome),
+            Before::Part => {
+                self.tally.interrupted += 1;
+                self.message_left_from(step, index, Outcome::Interrupted);
+                None
+            }
+            Before::Whole => {
+                self.tally.written += 1;
+                self.message_left_from(step, index, Outcome::Written);
+                None
             }
         }
     }

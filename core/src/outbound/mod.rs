@@ -2,7 +2,7 @@
 
 mod queue;
 
-pub(crate) use queue::{Outbound, Queued};
+pub(crate) use queue::{Before, Outbound, Queued};
 
 use crate::message::Message;
 use crate::settings::QueueBounds;

@@ -20,6 +20,17 @@ pub(crate) struct Queued {
     pub(crate) id: MessageId,
     pub(crate) accepted_at: Instant,
     pub(crate) report: Report,
+    pub(crate) before: Before,
+}
+
+/// How much of a waiting message went out over sockets that are lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Before {
+    #[default]
+    Nothing,
+    Part,
+    /// All of it, and no reply came.
+    Whole,
 }
 
 impl Queued {
@@ -126,6 +137,7 @@ impl Outbound {
             id,
             accepted_at: now,
             report,
+            before: Before::Nothing,
         };
         self.bytes += queued.message.len();
         if let Some(at) = queued.expires_at() {
@@ -182,17 +194,29 @@ impl Outbound {
         Some(queued)
     }
 
-    /// Where the waiting message stands that has this key, if there is one behind the first `committed`.
+    /// Whether there is room for a message of `bytes` once all that can be dropped is.
+    pub(crate) fn can_admit(&self, bounds: &QueueBounds, bytes: usize, committed: usize) -> bool {
+        let begun = self.begun(committed);
+        let kept = self.queue.range(..begun);
+        let awaiting = self.awaiting().map_or(0, |awaiting| awaiting.bytes);
+        let room = Room {
+            items: begun + self.unacknowledged(),
+            bytes: kept.map(|queued| queued.message.len()).sum::<usize>() + awaiting,
+        };
+        room.admits(bounds, bytes)
+    }
+
+    /// Where the message stands that has this key, if one has that no socket has begun.
     pub(crate) fn with_key(&self, key: &Bytes, committed: usize) -> Option<usize> {
         let place = *self.rare.as_ref()?.keys.get(key)?;
         self.find(place, committed)
-            .filter(|index| *index >= committed)
+            .filter(|index| *index >= self.begun(committed))
     }
 
-    /// Where the oldest message stands that can be dropped: of the normal lane, if it has any.
+    /// Where the oldest message stands that can be dropped: of the normal lane, if it has any. What a socket had begun
+    /// cannot be: it would be said of it that nobody got it.
     pub(crate) fn oldest(&self, committed: usize) -> Option<usize> {
-        let first = self.begun_before().max(committed);
-        let candidates = [self.first_normal(committed), first, committed];
+        let candidates = [self.first_normal(committed), self.begun(committed)];
         candidates
             .into_iter()
             .find(|index| *index < self.queue.len())
@@ -218,6 +242,15 @@ impl Outbound {
                 return Some(index);
             }
             self.rare().expiries.pop_first();
+        }
+    }
+
+    /// The socket that is lost took a part of this message, which waits for another.
+    pub(crate) fn was_cut(&mut self, index: usize) {
+        if let Some(queued) = self.queue.get_mut(index)
+            && queued.before == Before::Nothing
+        {
+            queued.before = Before::Part;
         }
     }
 
@@ -278,20 +311,22 @@ impl Outbound {
         self.rare.get_or_insert_default()
     }
 
-    fn begun_before(&self) -> usize {
-        self.rare.as_ref().map_or(0, |rare| rare.begun_before)
+    /// How many messages at the front this socket or one before it has begun.
+    fn begun(&self, committed: usize) -> usize {
+        let before = self.rare.as_ref().map_or(0, |rare| rare.begun_before);
+        before.max(committed).min(self.queue.len())
     }
 
     /// Where the normal lane begins: behind what was begun, and behind the priority lane.
     fn first_normal(&self, committed: usize) -> usize {
-        let first = self.begun_before().max(committed).min(self.queue.len());
+        let first = self.begun(committed);
         self.partition(first, self.queue.len(), |queued| {
             queued.message.in_lane() == Lane::Priority
         })
     }
 
     fn find(&self, place: Place, committed: usize) -> Option<usize> {
-        let first = self.begun_before().max(committed).min(self.queue.len());
+        let first = self.begun(committed);
         let normal = self.first_normal(committed);
         let (start, end) = match place.lane {
             Lane::Priority => (first, normal),
@@ -409,7 +444,8 @@ impl Outbound {
 
     /// Puts messages that are to be sent again in front of all others.
     pub(crate) fn put_back(&mut self, messages: Vec<Queued>) {
-        for queued in messages.into_iter().rev() {
+        for mut queued in messages.into_iter().rev() {
+            queued.before = Before::Whole;
             self.bytes += queued.message.len();
             if queued.message.when_offline() == Offline::Refuse {
                 self.rare().refusing += 1;

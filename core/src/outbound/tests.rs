@@ -103,7 +103,7 @@ impl Model {
         removed
     }
 
-    /// The last that came of this key, unless it is on its way.
+    /// The last that came of this key, unless a socket has begun it.
     fn latest_with_key(&self, key: u8) -> Option<usize> {
         let latest = self
             .queue
@@ -111,7 +111,20 @@ impl Model {
             .filter(|k| k.key == Some(key))
             .max_by_key(|k| k.id)?;
         let index = self.queue.iter().position(|k| k.id == latest.id)?;
-        Some(index).filter(|index| *index >= self.committed)
+        Some(index).filter(|index| *index >= self.begun())
+    }
+
+    /// How many at the front this socket or one before it has begun.
+    fn begun(&self) -> usize {
+        let before = self.queue.iter().take_while(|known| known.is_first).count();
+        before.max(self.committed)
+    }
+
+    /// The oldest that can be dropped, those of the priority lane last.
+    fn oldest(&self) -> Option<usize> {
+        let normal = |index: &usize| self.queue[*index].lane == Lane::Normal;
+        let mut droppable = self.begun()..self.queue.len();
+        droppable.clone().find(normal).or(droppable.next())
     }
 }
 
@@ -187,6 +200,7 @@ proptest! {
             let order: Vec<_> = (0..outbound.len()).filter_map(|index| Some(outbound.get(index)?.id)).collect();
             let wanted: Vec<_> = model.queue.iter().map(|known| known.id).collect();
             prop_assert_eq!(order, wanted);
+            prop_assert_eq!(outbound.oldest(model.committed), model.oldest());
             let refusing = model.queue.iter().position(|known| known.offline == Offline::Refuse);
             prop_assert_eq!(outbound.first_refusing(), refusing);
         }

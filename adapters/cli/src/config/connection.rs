@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::Arc;
 
+use ropewalk_core::settings::Overflow;
 use ropewalk_core::{
-    Config, Decode, Expect, Hooks, MessageRef, ReadyStep, Resume, Settings, Target, Template,
+    Acknowledge, Coalesce, Config, Decode, Expect, Hooks, MessageRef, ReadyStep, Resume, Settings,
+    Target, Template,
 };
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -29,6 +31,9 @@ pub(crate) struct ConnectionPlan {
     pub(super) ready: Vec<Step>,
     pub(super) resume: Option<ResumeKeys>,
     pub(super) format: Format,
+    /// Where a message carries what it is about: a newer one replaces the waiting one.
+    pub(super) coalesce: Option<String>,
+    pub(super) acknowledge: Option<AcknowledgeKeys>,
     pub(super) tls: Arc<Tls>,
     pub(super) settings: Settings,
 }
@@ -59,6 +64,14 @@ pub(super) struct ResumeKeys {
     /// The number that the first session asks for.
     #[serde(default = "one")]
     start: u64,
+}
+
+/// Where requests and their replies carry what they have in common.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AcknowledgeKeys {
+    request: String,
+    reply: String,
 }
 
 fn one() -> u64 {
@@ -172,13 +185,19 @@ fn read_common(section: &mut Section<'_>) -> Result<ConnectionPlan, ConfigError>
         ready: section.take("ready")?.unwrap_or_default(),
         resume: section.take("resume")?,
         format: section.take_from("decode", "format")?.unwrap_or_default(),
+        coalesce: section.take_from("outbound", "coalesce")?,
+        acknowledge: section.take_from("outbound", "acknowledge")?,
         tls: Arc::new(Tls::new(
             section.take::<TlsKeys>("tls")?.unwrap_or_default(),
         )),
         settings: section.rest()?,
     };
-    // A script of the defaults may ask for the number that only its connections say how to find.
-    match Config::new(plan.settings.clone(), Hooks::default()) {
+    // The defaults may need what only their connections say: where numbers and keys are found.
+    let hooks = Hooks {
+        coalesce: Some(Coalesce::new(|_| None)),
+        ..Hooks::default()
+    };
+    match Config::new(plan.settings.clone(), hooks) {
         Ok(_) => Ok(plan),
         Err(error) => Err(section.refuse(&error.key, error.problem)),
     }
@@ -281,7 +300,31 @@ impl ConnectionPlan {
                 })
                 .map_err(|error| Refusal::new("resume.sequence", error))
         });
+        if self.coalesce.is_some() && self.settings.outbound.when_full != Overflow::Coalesce {
+            let problem = "it needs `when_full = \"coalesce\"` beside it";
+            return Err(Refusal::new("outbound.coalesce", problem));
+        }
         Ok(Hooks {
+            coalesce: match &self.coalesce {
+                Some(text) => {
+                    let pointer = pointer("outbound.coalesce", text)?;
+                    Some(Coalesce::new(move |message| {
+                        pointer.key_in(message.as_bytes())
+                    }))
+                }
+                None => None,
+            },
+            acknowledge: match &self.acknowledge {
+                Some(keys) => {
+                    let request = pointer("outbound.acknowledge.request", &keys.request)?;
+                    let reply = pointer("outbound.acknowledge.reply", &keys.reply)?;
+                    Some(Acknowledge::new(
+                        move |message| request.key_in(message.as_bytes()),
+                        move |message| reply.key_in(message.as_bytes()),
+                    ))
+                }
+                None => None,
+            },
             ready: steps.collect::<Result<_, _>>()?,
             resume: resume.transpose()?,
             decode: match self.format {
@@ -295,6 +338,10 @@ impl ConnectionPlan {
             ..Hooks::default()
         })
     }
+}
+
+fn pointer(key: &str, text: &str) -> Result<Pointer, Refusal> {
+    Pointer::parse(text).map_err(|error| Refusal::new(key, error))
 }
 
 fn decode_json(message: MessageRef<'_>) -> Result<(), Box<str>> {

@@ -68,6 +68,12 @@ fn common_keys() -> Keys {
     if let Some(Known::Table(decode)) = keys.get_mut("decode") {
         decode.insert("format".to_owned(), Known::Anything);
     }
+    if let Some(Known::Table(outbound)) = keys.get_mut("outbound") {
+        outbound.insert("coalesce".to_owned(), Known::Anything);
+        let acknowledge = ["request", "reply"].map(|key| (key.to_owned(), Known::Anything));
+        let acknowledge = Known::Table(Keys::from(acknowledge));
+        outbound.insert("acknowledge".to_owned(), acknowledge);
+    }
     keys
 }
 

@@ -1,10 +1,12 @@
-//! JSON pointers (RFC 6901) that find a number without building the document.
+//! JSON pointers (RFC 6901) that find a number or a text without building the document.
 
 use std::fmt;
+use std::marker::PhantomData;
 
+use bytes::Bytes;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// Where a message carries its number, such as `/data/seq`.
+/// Where a message carries its number, or what it is known by, such as `/data/seq`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pointer {
     tokens: Box<[Box<str>]>,
@@ -35,8 +37,63 @@ impl Pointer {
     /// The unsigned number at this place: a JSON number, or a string of digits as some feeds send large
     /// numbers. `None` if there is no such number or the bytes are not JSON.
     pub(crate) fn number_in(&self, json: &[u8]) -> Option<u64> {
+        self.find(json)
+    }
+
+    /// What this place holds, if that is a text or a number, as bytes: `"7"` and `7` are the same. `None` if it holds
+    /// something else or the bytes are not JSON.
+    pub(crate) fn key_in(&self, json: &[u8]) -> Option<Bytes> {
+        self.find(json)
+    }
+
+    fn find<T: Scalar>(&self, json: &[u8]) -> Option<T> {
         let mut deserializer = serde_json::Deserializer::from_slice(json);
-        Find(&self.tokens).deserialize(&mut deserializer).ok()?
+        let find = Find(&self.tokens, PhantomData);
+        find.deserialize(&mut deserializer).ok()?
+    }
+}
+
+/// What is made of the value that was looked for.
+trait Scalar: Sized {
+    fn unsigned(number: u64) -> Option<Self>;
+    fn signed(number: i64) -> Option<Self>;
+    fn float(number: f64) -> Option<Self>;
+    fn text(text: &str) -> Option<Self>;
+}
+
+impl Scalar for u64 {
+    fn unsigned(number: u64) -> Option<Self> {
+        Some(number)
+    }
+
+    fn signed(_: i64) -> Option<Self> {
+        None
+    }
+
+    fn float(_: f64) -> Option<Self> {
+        None
+    }
+
+    fn text(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+impl Scalar for Bytes {
+    fn unsigned(number: u64) -> Option<Self> {
+        Some(number.to_string().into())
+    }
+
+    fn signed(number: i64) -> Option<Self> {
+        Some(number.to_string().into())
+    }
+
+    fn float(number: f64) -> Option<Self> {
+        Some(number.to_string().into())
+    }
+
+    fn text(text: &str) -> Option<Self> {
+        Some(Self::copy_from_slice(text.as_bytes()))
     }
 }
 
@@ -57,24 +114,24 @@ fn unescape(token: &str) -> Result<Box<str>, PointerError> {
 }
 
 /// Walks down one path and skips everything beside it.
-struct Find<'p>(&'p [Box<str>]);
+struct Find<'p, T>(&'p [Box<str>], PhantomData<T>);
 
-impl<'de> DeserializeSeed<'de> for Find<'_> {
-    type Value = Option<u64>;
+impl<'de, T: Scalar> DeserializeSeed<'de> for Find<'_, T> {
+    type Value = Option<T>;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<u64>, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<T>, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Find<'_> {
-    type Value = Option<u64>;
+impl<'de, T: Scalar> Visitor<'de> for Find<'_, T> {
+    type Value = Option<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("JSON")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Option<u64>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Option<T>, A::Error> {
         let mut found = None;
         let Some((wanted, below)) = self.0.split_first() else {
             while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
@@ -82,7 +139,7 @@ impl<'de> Visitor<'de> for Find<'_> {
         };
         while let Some(Matches(is_wanted)) = map.next_key_seed(Matching(wanted))? {
             if is_wanted {
-                found = map.next_value_seed(Find(below))?;
+                found = map.next_value_seed(Find(below, PhantomData))?;
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
@@ -90,7 +147,7 @@ impl<'de> Visitor<'de> for Find<'_> {
         Ok(found)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Option<u64>, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Option<T>, A::Error> {
         let wanted = self.0.split_first().and_then(|(token, below)| {
             let index: usize = token.parse().ok()?;
             Some((index, below))
@@ -99,13 +156,15 @@ impl<'de> Visitor<'de> for Find<'_> {
         let mut at = 0;
         loop {
             let more = match wanted {
-                Some((index, below)) if index == at => match seq.next_element_seed(Find(below))? {
-                    Some(number) => {
-                        found = number;
-                        true
+                Some((index, below)) if index == at => {
+                    match seq.next_element_seed(Find(below, PhantomData))? {
+                        Some(number) => {
+                            found = number;
+                            true
+                        }
+                        None => false,
                     }
-                    None => false,
-                },
+                }
                 Some(_) | None => seq.next_element::<IgnoredAny>()?.is_some(),
             };
             if !more {
@@ -115,32 +174,35 @@ impl<'de> Visitor<'de> for Find<'_> {
         }
     }
 
-    fn visit_u64<E>(self, number: u64) -> Result<Option<u64>, E> {
-        Ok(self.0.is_empty().then_some(number))
+    fn visit_u64<E>(self, number: u64) -> Result<Option<T>, E> {
+        Ok(self.here(|| T::unsigned(number)))
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Option<u64>, E> {
-        Ok(if self.0.is_empty() {
-            text.parse().ok()
-        } else {
-            None
-        })
+    fn visit_i64<E>(self, number: i64) -> Result<Option<T>, E> {
+        Ok(self.here(|| T::signed(number)))
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Option<u64>, E> {
+    fn visit_f64<E>(self, number: f64) -> Result<Option<T>, E> {
+        Ok(self.here(|| T::float(number)))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Option<T>, E> {
+        Ok(self.here(|| T::text(text)))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Option<T>, E> {
         Ok(None)
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Option<u64>, E> {
+    fn visit_unit<E>(self) -> Result<Option<T>, E> {
         Ok(None)
     }
+}
 
-    fn visit_bool<E>(self, _: bool) -> Result<Option<u64>, E> {
-        Ok(None)
-    }
-
-    fn visit_unit<E>(self) -> Result<Option<u64>, E> {
-        Ok(None)
+impl<T> Find<'_, T> {
+    /// The value, if the path ends here.
+    fn here(&self, value: impl FnOnce() -> Option<T>) -> Option<T> {
+        self.0.is_empty().then(value).flatten()
     }
 }
 
@@ -201,6 +263,25 @@ mod tests {
         ];
         for (pointer, json, expected) in table {
             assert_eq!(find(pointer, json), expected, "{pointer} in {json}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_a_text_or_a_number() {
+        let table = [
+            ("/id", r#"{"id":"caf\u00e9"}"#, Some("caf\u{e9}")),
+            ("/id", r#"{"id":7}"#, Some("7")),
+            ("/id", r#"{"id":"7"}"#, Some("7")),
+            ("/id", r#"{"id":-1}"#, Some("-1")),
+            ("/id", r#"{"id":1.5}"#, Some("1.5")),
+            ("/id", r#"{"id":null}"#, None),
+            ("/id", r#"{"id":true}"#, None),
+            ("/id", r#"{"id":["7"]}"#, None),
+            ("/id", "not json", None),
+        ];
+        for (pointer, json, expected) in table {
+            let found = Pointer::parse(pointer).unwrap().key_in(json.as_bytes());
+            assert_eq!(found.as_deref(), expected.map(str::as_bytes), "{json}");
         }
     }
 

@@ -39,6 +39,14 @@ fn connection(plan: &ConnectionPlan) -> Result<Value, toml::ser::Error> {
     if let Some(Value::Table(decode)) = table.get_mut("decode") {
         decode.insert("format".to_owned(), Value::try_from(plan.format)?);
     }
+    if let Some(Value::Table(outbound)) = table.get_mut("outbound") {
+        if let Some(coalesce) = &plan.coalesce {
+            outbound.insert("coalesce".to_owned(), Value::try_from(coalesce)?);
+        }
+        if let Some(acknowledge) = &plan.acknowledge {
+            outbound.insert("acknowledge".to_owned(), Value::try_from(acknowledge)?);
+        }
+    }
     Ok(Value::Table(table))
 }
 

@@ -1,5 +1,7 @@
 use std::path::Path;
 
+use ropewalk_core::{Instant, Kind, Message, MessageRef};
+
 use super::*;
 
 fn read(text: &str) -> Result<Plan, ConfigError> {
@@ -42,6 +44,10 @@ invalid_max = 3
 dead_letter = true
 [connection.classification.close]
 1008 = "retry"
+[connection.outbound]
+when_full = "coalesce"
+coalesce = "/symbol"
+acknowledge = { request = "/id", reply = "/re/id" }
 
 [[connection]]
 url = "ws://c.example/feed"
@@ -69,6 +75,14 @@ fn defaults_lie_under_each_connection() {
     assert_eq!(parts.hooks.ready.len(), 3);
     assert_eq!(parts.hooks.resume.unwrap().start, 7);
     assert!(parts.hooks.decode.is_some());
+    let order = Message::text(r#"{"symbol":"a","id":7}"#);
+    let key = |key: &'static str| Some(bytes::Bytes::from_static(key.as_bytes()));
+    assert_eq!(parts.hooks.coalesce.unwrap().key(&order), key("a"));
+    let acknowledge = parts.hooks.acknowledge.unwrap();
+    assert_eq!(acknowledge.request(&order), key("7"));
+    let reply = br#"{"id":1,"re":{"id":"7"}}"#;
+    let reply = MessageRef::new(Kind::Text, reply, 1, Instant::ORIGIN);
+    assert_eq!(acknowledge.reply(reply), key("7"));
     assert_eq!(parts.target.endpoints().len(), 2);
     assert_eq!(parts.target.subprotocols().len(), 2);
 }
@@ -351,4 +365,34 @@ fn a_bad_value_is_refused_with_its_place() {
         assert!(message.contains(words), "{message}\nfor\n{text}");
         assert!(!message.contains('\n'), "{message}");
     }
+}
+
+#[test]
+fn where_keys_are_found_is_checked_with_the_policy_that_needs_it() {
+    let table = [
+        (
+            "coalesce = \"/a\"",
+            "f.toml:4: `connection.outbound.coalesce` is wrong: it needs `when_full = \"coalesce\"` beside it",
+        ),
+        (
+            "when_full = \"coalesce\"\ncoalesce = \"a\"",
+            "f.toml:5: `connection.outbound.coalesce` is wrong: a JSON pointer starts with `/`, such as \"/seq\"",
+        ),
+        (
+            "acknowledge = { request = \"/id\" }",
+            "f.toml:4: `connection.outbound.acknowledge` is wrong: missing field `reply`",
+        ),
+        (
+            "acknowledge = { request = \"/id\", reply = \"/~\" }",
+            "f.toml:4: `connection.outbound.acknowledge.reply` is wrong: `~` in a JSON pointer is written `~0`, and `/` is written `~1`",
+        ),
+    ];
+    for (lines, expected) in table {
+        let text = format!("[[connection]]\nurl = \"ws://a\"\n[connection.outbound]\n{lines}\n");
+        assert_eq!(refusal(&text), expected);
+    }
+    let problem = refusal("[[connection]]\nurl = \"ws://a\"\noutbound.when_full = \"coalesce\"\n");
+    assert!(problem.contains("no `coalesce` hook"), "{problem}");
+    let common = "[defaults.outbound]\nwhen_full = \"coalesce\"\n[[connection]]\nurl = \"ws://a\"\noutbound.coalesce = \"/a\"\n";
+    assert!(read(common).is_ok());
 }

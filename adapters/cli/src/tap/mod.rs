@@ -92,7 +92,7 @@ pub(crate) fn run(arguments: TapArguments) -> Result<ExitCode, Failure> {
     })
 }
 
-fn connect(plan: &ConnectionPlan) -> Result<Connect, Failure> {
+pub(crate) fn connect(plan: &ConnectionPlan) -> Result<Connect, Failure> {
     let Parts {
         target,
         settings,
