@@ -17,6 +17,7 @@ pub struct Batch {
     generation: u32,
     attempt: u32,
     first_failed_at: Option<Instant>,
+    letter: Option<u64>,
     contents: Arc<Contents>,
 }
 
@@ -136,6 +137,7 @@ impl Batch {
             generation,
             attempt,
             first_failed_at: None,
+            letter: None,
             contents: Arc::new(contents),
         }
     }
@@ -147,6 +149,17 @@ impl Batch {
 
     pub(crate) fn failed_before(&self) -> Option<Instant> {
         self.first_failed_at
+    }
+
+    pub(crate) fn of_letter(mut self, letter: Option<u64>) -> Self {
+        self.letter = letter;
+        self
+    }
+
+    /// The dead letter that this batch's one message is redriven from, by the number that
+    /// [`Redrive::letter`](crate::Redrive::letter) gave it; `None` for messages that a socket brought.
+    pub fn letter(&self) -> Option<u64> {
+        self.letter
     }
 
     /// The connection whose messages these are.
