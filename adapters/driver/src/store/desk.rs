@@ -118,12 +118,13 @@ impl Letters {
         Ok(answer.await.ok_or(LettersError::Ended)??)
     }
 
-    /// Looks into the store for letters that somebody else has marked for a retry, such as another process.
+    /// Looks into the store for letters that somebody else has marked for a retry, such as another process; if a rate
+    /// is given, so many letters go back a second from now on.
     ///
     /// # Errors
     /// [`LettersError::NoStore`]
-    pub fn refresh(&self) -> Result<(), LettersError> {
-        self.keeper()?.leave(Task::Refresh);
+    pub fn refresh(&self, rate: Option<NonZeroU32>) -> Result<(), LettersError> {
+        self.keeper()?.leave(Task::Refresh(rate));
         Ok(())
     }
 

@@ -76,7 +76,7 @@ pub(super) enum Task {
         done: Promise<Result<u64, StoreError>>,
     },
     /// Letters may have been marked from outside.
-    Refresh,
+    Refresh(Option<NonZeroU32>),
     Opened(Arc<Link>),
     Ended(Arc<Link>),
     Fate(Settled),
@@ -96,7 +96,7 @@ impl std::fmt::Debug for Task {
             Self::Ask(_) => "Ask",
             Self::Change { .. } => "Change",
             Self::RedriveAll { .. } => "RedriveAll",
-            Self::Refresh => "Refresh",
+            Self::Refresh(_) => "Refresh",
             Self::Opened(_) => "Opened",
             Self::Ended(_) => "Ended",
             Self::Fate(_) => "Fate",
@@ -368,7 +368,12 @@ impl Clerk {
                 self.refresh();
                 done.keep(marked);
             }
-            Task::Refresh => self.refresh(),
+            Task::Refresh(rate) => {
+                if let Some(rate) = rate {
+                    self.lanes.set_rate(rate);
+                }
+                self.refresh();
+            }
             Task::Opened(link) => {
                 self.lanes.open(&link);
                 self.refresh_one(&link.name);
