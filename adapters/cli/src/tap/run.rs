@@ -125,8 +125,10 @@ impl Job for Tap {
         // whoever waits for its room is left behind.
         let output = within::<R, _>(FLUSH_MAX, async {
             messages_written.wait().await;
-            // Events may go the same way, and the last ones tell of the end.
-            if let Some(written) = &events_written {
+            // Where events go the same way, the last ones tell of the end.
+            if let (Some(sink), Some(written)) = (&self.events, &events_written)
+                && sink.lines.is(&self.messages)
+            {
                 written.wait().await;
             }
             self.messages.finish().await
