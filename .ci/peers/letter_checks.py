@@ -11,7 +11,7 @@ import sqlite3
 from processes import Ropewalk, expect, ropewalk
 from python_peer import websocket_server
 
-RUNS = 10
+RUNS = 50
 NOBODY = 65534
 
 

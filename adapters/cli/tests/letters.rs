@@ -1,5 +1,7 @@
 //! Dead letters that outlive the command, and what a person does about them.
 
+#![allow(clippy::unwrap_used, reason = "a failure here fails the test")]
+
 mod support;
 
 use std::io::{BufRead, BufReader};
@@ -288,5 +290,10 @@ fn a_full_disk_stops_nothing_and_is_told() {
     assert!(!events("letters_not_stored").is_empty(), "{records:?}");
     assert_eq!(events("letter_stored"), Vec::<&Value>::new());
     assert_eq!(events("letters_dropped").last().unwrap()["total"], 2);
+    let summary = text(&output.stderr);
+    assert!(
+        summary.contains("2 dead letters, 0 stored, 2 lost"),
+        "{summary}"
+    );
     assert_eq!(listed(&store, &[]).len(), before);
 }

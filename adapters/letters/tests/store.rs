@@ -160,7 +160,7 @@ fn each_change_applies_where_it_means_something_and_is_noted() {
 fn lists_are_filtered_and_go_on_where_they_ended() {
     on_both("lists", |store| {
         let records: Vec<_> = (1..=6)
-            .map(|seq| record(["a", "b"][seq as usize % 2], seq))
+            .map(|seq| record(if seq % 2 == 0 { "a" } else { "b" }, seq))
             .collect();
         store.append(&records, at(0)).unwrap();
         store

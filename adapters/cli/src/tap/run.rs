@@ -121,6 +121,7 @@ impl Job for Tap {
             None => self.stop.wait().await,
         };
         let report = fleet.shutdown(SHUTDOWN_MAX).await;
+        let letters = fleet.letters().counts();
         // A pipe that nobody reads must not keep the process: whatever it does not take in time is lost, and
         // whoever waits for its room is left behind.
         let output = within::<R, _>(FLUSH_MAX, async {
@@ -147,6 +148,7 @@ impl Job for Tap {
             output,
             summary: Summary {
                 rows: Row::all(&tallies, &report),
+                letters,
                 time: begun.elapsed(),
                 usage: Usage::now(),
             },

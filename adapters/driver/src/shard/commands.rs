@@ -85,7 +85,7 @@ impl<R: Runtime> Shard<R> {
                 }
             }
             Command::BytesGranted(bytes) => self.set.handle(now, Input::BytesGranted(bytes)),
-            Command::Redrive(link, letter) => self.redrive(now, &link, *letter),
+            Command::Redrive(link, letter) => self.redrive(now, &link, &letter),
             Command::Snapshot(link, promise) => {
                 let snapshot = link.id().and_then(|id| self.snapshot(id));
                 if let Some(snapshot) = snapshot {

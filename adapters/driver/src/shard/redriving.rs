@@ -44,7 +44,7 @@ impl<R: Runtime> Shard<R> {
     }
 
     /// A stored letter goes back to its consumer or its server. Its outputs are still to be performed.
-    pub(super) fn redrive(&mut self, now: Instant, link: &Arc<Link>, letter: StoredLetter) {
+    pub(super) fn redrive(&mut self, now: Instant, link: &Arc<Link>, letter: &StoredLetter) {
         let Some(connection) = link.id() else {
             return;
         };

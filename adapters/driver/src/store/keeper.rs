@@ -1,4 +1,4 @@
-//! The thread between a fleet and its store.
+//! What stands between a fleet and the thread that serves its store: letters on their way, and tasks.
 
 use std::collections::VecDeque;
 use std::io;
@@ -9,27 +9,16 @@ use std::time::{Duration, Instant as StdInstant};
 
 use ropewalk_core::{ConnectionId, DeadLetter, Event, EventKind, Fate, Instant};
 
-use super::lanes::Lanes;
+use super::clerk::Clerk;
 use super::queue::{Pending, Queue};
-use super::{
-    Change, Filter, LetterCounts, LetterId, LetterRecord, LetterState, LetterStore, StoreError,
-    StoreQueue,
-};
+use super::{Change, LetterCounts, LetterId, LetterRecord, LetterStore, StoreError, StoreQueue};
 use crate::clock::Clock;
 use crate::events::Ring;
 use crate::link::Link;
-use crate::mailbox::Command;
 use crate::oneshot::{Awaited, Promise, oneshot};
-
-/// How long a store that failed is left alone: at first, and at most.
-const BACKOFF: Duration = Duration::from_millis(100);
-const BACKOFF_MAX: Duration = Duration::from_secs(10);
 
 /// Dropped letters are told of once in this time.
 const TELL_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How many letters are marked for a retry in one commit.
-const PAGE: usize = 100;
 
 /// Takes letters for the store and passes on what programs ask of it. Nothing here waits for the store.
 #[derive(Clone, Debug)]
@@ -38,24 +27,24 @@ pub(crate) struct Keeper {
 }
 
 #[derive(Debug)]
-struct Shared {
-    clock: Clock,
-    ring: Arc<Ring>,
-    state: Mutex<State>,
-    work: Condvar,
+pub(super) struct Shared {
+    pub(super) clock: Clock,
+    pub(super) ring: Arc<Ring>,
+    pub(super) state: Mutex<State>,
+    pub(super) work: Condvar,
 }
 
 #[derive(Debug)]
-struct State {
-    queue: Queue,
-    tasks: VecDeque<Task>,
-    phase: Phase,
-    counts: LetterCounts,
-    drop_told_at: Option<Instant>,
+pub(super) struct State {
+    pub(super) queue: Queue,
+    pub(super) tasks: VecDeque<Task>,
+    pub(super) phase: Phase,
+    pub(super) counts: LetterCounts,
+    pub(super) drop_told_at: Option<Instant>,
 }
 
 #[derive(Debug)]
-enum Phase {
+pub(super) enum Phase {
     Running,
     /// The thread ends when all is stored, or at this time.
     Finishing(StdInstant, Option<Promise<()>>),
@@ -65,7 +54,7 @@ enum Phase {
 /// What the thread is asked to do beside storing letters.
 pub(super) enum Task {
     /// Something that only concerns the store.
-    Ask(Box<dyn FnOnce(&mut dyn LetterStore) + Send>),
+    Ask(Ask),
     Change {
         ids: Vec<LetterId>,
         change: Change,
@@ -82,12 +71,15 @@ pub(super) enum Task {
     Fate(Settled),
 }
 
+/// Something asked of the store alone.
+pub(super) type Ask = Box<dyn FnOnce(&mut dyn LetterStore) + Send>;
+
 /// A redriven letter whose fate is known.
 #[derive(Debug)]
 pub(super) struct Settled {
-    link: Arc<Link>,
-    id: LetterId,
-    fate: Fate,
+    pub(super) link: Arc<Link>,
+    pub(super) id: LetterId,
+    pub(super) fate: Fate,
 }
 
 impl std::fmt::Debug for Task {
@@ -127,15 +119,7 @@ impl Keeper {
             }),
             work: Condvar::new(),
         });
-        let clerk = Clerk {
-            shared: Arc::clone(&shared),
-            store,
-            lanes: Lanes::new(),
-            unsettled: Vec::new(),
-            lists: Lists::Good,
-            failures: 0,
-            retry_at: None,
-        };
+        let clerk = Clerk::new(Arc::clone(&shared), store);
         thread::Builder::new()
             .name("ropewalk-letters".into())
             .spawn(move || clerk.run())?;
@@ -237,7 +221,13 @@ impl Keeper {
 }
 
 impl Shared {
-    fn tell(&self, name: &Arc<str>, connection: ConnectionId, generation: u32, kind: EventKind) {
+    pub(super) fn tell(
+        &self,
+        name: &Arc<str>,
+        connection: ConnectionId,
+        generation: u32,
+        kind: EventKind,
+    ) {
         let event = Event {
             at: self.clock.now(),
             connection,
@@ -247,7 +237,7 @@ impl Shared {
         self.ring.push(name, event);
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state
             .lock()
             .expect("nothing that can panic runs under this lock")
@@ -256,7 +246,7 @@ impl Shared {
 
 impl State {
     /// Counts letters that gave way; what to tell of it, if it is time to.
-    fn dropped(&mut self, now: Instant, letters: u64) -> Option<EventKind> {
+    pub(super) fn dropped(&mut self, now: Instant, letters: u64) -> Option<EventKind> {
         self.counts.dropped += letters;
         let is_time = self
             .drop_told_at
@@ -267,338 +257,5 @@ impl State {
                 total: self.counts.dropped,
             }
         })
-    }
-}
-
-/// The thread itself.
-struct Clerk {
-    shared: Arc<Shared>,
-    store: Box<dyn LetterStore>,
-    lanes: Lanes,
-    /// Fates that the store does not know yet. Their letters count as being on their way until it does, so that none
-    /// goes out twice.
-    unsettled: Vec<Settled>,
-    lists: Lists,
-    failures: u32,
-    /// The store failed, and is left alone until then.
-    retry_at: Option<StdInstant>,
-}
-
-/// Whether the lanes have what the store says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Lists {
-    Good,
-    /// The store could not be read.
-    Stale,
-}
-
-/// Whether the thread goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    No,
-    Yes,
-}
-
-impl Clerk {
-    fn run(mut self) {
-        loop {
-            let tasks = self.wait();
-            for task in tasks {
-                self.perform(task);
-            }
-            if self.retry_at.is_none_or(|at| at <= StdInstant::now()) {
-                self.retry_at = None;
-                if std::mem::replace(&mut self.lists, Lists::Good) == Lists::Stale {
-                    self.refresh();
-                }
-                self.settle();
-                self.store();
-                self.redrive();
-            }
-            if self.end() == End::Yes {
-                return;
-            }
-        }
-    }
-
-    /// Waits until there is something to do.
-    fn wait(&self) -> VecDeque<Task> {
-        let mut state = self.shared.lock();
-        loop {
-            let now = StdInstant::now();
-            let deadline = match &state.phase {
-                Phase::Running => None,
-                Phase::Finishing(until, _) => Some(*until),
-                Phase::Ended => Some(now),
-            };
-            let due = match self.retry_at {
-                Some(at) => Some(at),
-                None if deadline.is_some() || !state.queue.is_empty() => Some(now),
-                None => self.lanes.due(now),
-            };
-            let due = due.into_iter().chain(deadline).min();
-            if !state.tasks.is_empty() || due.is_some_and(|at| at <= now) {
-                return std::mem::take(&mut state.tasks);
-            }
-            let work = &self.shared.work;
-            state = match due {
-                Some(at) => {
-                    work.wait_timeout(state, at - now)
-                        .expect("nothing that can panic runs under this lock")
-                        .0
-                }
-                None => work
-                    .wait(state)
-                    .expect("nothing that can panic runs under this lock"),
-            };
-        }
-    }
-
-    fn perform(&mut self, task: Task) {
-        match task {
-            Task::Ask(ask) => ask(&mut *self.store),
-            Task::Change { ids, change, done } => {
-                let changed = self.store.change(&ids, &change, self.wall_now());
-                self.refresh();
-                done.keep(changed);
-            }
-            Task::RedriveAll { rate, done } => {
-                self.lanes.set_rate(rate);
-                let marked = self.mark_all();
-                self.refresh();
-                done.keep(marked);
-            }
-            Task::Refresh(rate) => {
-                if let Some(rate) = rate {
-                    self.lanes.set_rate(rate);
-                }
-                self.refresh();
-            }
-            Task::Opened(link) => {
-                self.lanes.open(&link);
-                self.refresh_one(&link.name);
-            }
-            Task::Ended(link) => {
-                // What it finished at the last moment is noted first.
-                self.settle();
-                self.lanes.end(&link);
-                self.refresh_one(&link.name);
-            }
-            Task::Fate(settled) => self.unsettled.push(settled),
-        }
-    }
-
-    /// Marks every waiting letter for a retry.
-    fn mark_all(&mut self) -> Result<u64, StoreError> {
-        let mut filter = Filter {
-            states: vec![LetterState::Waiting],
-            limit: PAGE,
-            ..Filter::default()
-        };
-        let mut marked = 0;
-        loop {
-            let page = self.store.list(&filter)?;
-            let ids: Vec<_> = page.iter().map(|letter| letter.id).collect();
-            let Some(last) = ids.last() else {
-                return Ok(marked);
-            };
-            filter.after = last.0;
-            marked += self
-                .store
-                .change(&ids, &Change::Retry, self.wall_now())?
-                .len() as u64;
-        }
-    }
-
-    fn refresh(&mut self) {
-        for name in self.lanes.names() {
-            self.refresh_one(&name);
-        }
-    }
-
-    fn refresh_one(&mut self, name: &str) {
-        match self.store.retrying(name) {
-            Ok(ids) => self.lanes.fill(name, &ids),
-            Err(_) => {
-                self.lists = Lists::Stale;
-                self.back_off();
-            }
-        }
-    }
-
-    /// Gives the store everything that waits, in one commit.
-    fn store(&mut self) {
-        let group = self.shared.lock().queue.take();
-        let Some(first) = group.first() else {
-            return;
-        };
-        let records: Vec<_> = group.iter().map(|pending| pending.record.clone()).collect();
-        match self.store.append(&records, self.wall_now()) {
-            Ok(ids) => {
-                self.failures = 0;
-                let mut state = self.shared.lock();
-                state.queue.release(&group);
-                state.counts.stored += group.len() as u64;
-                drop(state);
-                for (pending, id) in group.iter().zip(ids) {
-                    let record = &pending.record;
-                    let stored = EventKind::LetterStored {
-                        letter: id.0,
-                        seq: record.seq,
-                        direction: record.direction,
-                    };
-                    self.shared.tell(
-                        &record.connection,
-                        pending.connection,
-                        record.generation,
-                        stored,
-                    );
-                }
-            }
-            Err(error) => {
-                let (name, connection, generation) = (
-                    Arc::clone(&first.record.connection),
-                    first.connection,
-                    first.record.generation,
-                );
-                self.shared.lock().queue.put_back(group);
-                self.failed(&error, &name, connection, generation);
-            }
-        }
-    }
-
-    /// Notes the fates of redriven letters.
-    fn settle(&mut self) {
-        while let Some(settled) = self.unsettled.first() {
-            let change = match &settled.fate {
-                Fate::Delivered => Change::Delivered,
-                Fate::Failed { reason, attempts } => Change::Failed {
-                    reason: reason.clone(),
-                    attempts: *attempts,
-                },
-            };
-            // Those that were delivered are noted together.
-            let together = match change {
-                Change::Delivered => self
-                    .unsettled
-                    .iter()
-                    .take_while(|settled| settled.fate == Fate::Delivered)
-                    .count(),
-                Change::Failed { .. }
-                | Change::Hold
-                | Change::Retry
-                | Change::Edit(_)
-                | Change::Discard => 1,
-            };
-            let ids: Vec<_> = self.unsettled[..together].iter().map(|s| s.id).collect();
-            let noted = self.store.change(&ids, &change, self.wall_now());
-            if let Err(error) = noted {
-                let link = Arc::clone(&settled.link);
-                if let Some(connection) = link.id() {
-                    self.failed(&error, &link.name, connection, 0);
-                } else {
-                    self.back_off();
-                }
-                return;
-            }
-            self.failures = 0;
-            for settled in self.unsettled.drain(..together).collect::<Vec<_>>() {
-                let Settled { link, id, fate } = settled;
-                self.lanes.done(&link.name, id);
-                let mut state = self.shared.lock();
-                match fate {
-                    Fate::Delivered => state.counts.delivered += 1,
-                    Fate::Failed { .. } => state.counts.failed_again += 1,
-                }
-                drop(state);
-                if let Some(connection) = link.id() {
-                    let kind = EventKind::Redriven { letter: id.0, fate };
-                    self.shared.tell(&link.name, connection, 0, kind);
-                }
-            }
-        }
-    }
-
-    /// Sends letters back whose turn it is.
-    fn redrive(&mut self) {
-        if self.retry_at.is_some() {
-            return;
-        }
-        while let Some((link, id)) = self.lanes.next(StdInstant::now()) {
-            match self.store.get(id) {
-                // Somebody may have decided otherwise since it was marked.
-                Ok(Some(letter)) if letter.state == LetterState::Retrying => {
-                    let command = Command::Redrive(Arc::clone(&link), Box::new(letter));
-                    link.tell(command);
-                }
-                Ok(_) => self.lanes.done(&link.name, id),
-                Err(_) => {
-                    self.lanes.done(&link.name, id);
-                    self.lists = Lists::Stale;
-                    self.back_off();
-                    return;
-                }
-            }
-        }
-    }
-
-    fn failed(
-        &mut self,
-        error: &StoreError,
-        name: &Arc<str>,
-        connection: ConnectionId,
-        generation: u32,
-    ) {
-        self.back_off();
-        let mut state = self.shared.lock();
-        state.counts.failures += 1;
-        let waiting = state.queue.len() as u64;
-        drop(state);
-        let kind = EventKind::LettersNotStored {
-            reason: error.to_string().into(),
-            waiting,
-        };
-        self.shared.tell(name, connection, generation, kind);
-    }
-
-    fn back_off(&mut self) {
-        let doubled = BACKOFF.saturating_mul(1 << self.failures.min(10));
-        self.failures = self.failures.saturating_add(1);
-        self.retry_at = Some(StdInstant::now() + doubled.min(BACKOFF_MAX));
-    }
-
-    /// Ends if that was asked for and either nothing is left to do or the time is over.
-    fn end(&mut self) -> End {
-        let mut state = self.shared.lock();
-        let Phase::Finishing(until, _) = &state.phase else {
-            return End::No;
-        };
-        let is_done = state.queue.is_empty() && state.tasks.is_empty() && self.unsettled.is_empty();
-        if !is_done && StdInstant::now() < *until {
-            return End::No;
-        }
-        let left = state.queue.take();
-        state.queue.release(&left);
-        // Whatever is said of it is worth saying at the end.
-        state.drop_told_at = None;
-        let told = (!left.is_empty())
-            .then(|| state.dropped(self.shared.clock.now(), left.len() as u64))
-            .flatten();
-        state.tasks.clear();
-        let phase = std::mem::replace(&mut state.phase, Phase::Ended);
-        drop(state);
-        if let (Some(kind), Some(last)) = (told, left.last()) {
-            let record = &last.record;
-            self.shared
-                .tell(&record.connection, last.connection, record.generation, kind);
-        }
-        if let Phase::Finishing(_, Some(promise)) = phase {
-            promise.keep(());
-        }
-        End::Yes
-    }
-
-    fn wall_now(&self) -> std::time::SystemTime {
-        self.shared.clock.wall_time(self.shared.clock.now())
     }
 }

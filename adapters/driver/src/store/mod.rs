@@ -1,9 +1,10 @@
 //! Where dead letters are kept so that a person or a program can decide about them.
 //!
-//! The parts: `record` (what is kept and what may be done to it), `memory` (a store), `keeper` (the thread that
-//! stands between a fleet and its store), `lanes` (which letters go back to which connection, and when), `desk` (what
+//! The parts: `record` (what is kept and what may be done to it), `memory` (a store), `keeper` (what
+//! waits for it), `clerk` (the thread before it), `lanes` (which letters go back to which connection, and when), `desk` (what
 //! a program sees).
 
+mod clerk;
 mod desk;
 mod keeper;
 mod lanes;
