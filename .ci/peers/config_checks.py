@@ -79,7 +79,8 @@ WRONG_LINES = [
     (["tap", "--config", "/nowhere.toml"], "/nowhere.toml"),
     (["echo"], "URL"),
     (["demo", "--connections", "0"], "--connections"),
-    (["letters", "list", "store"], "version"),
+    (["letters", "list", "/nowhere/store"], "/nowhere/store"),
+    (["letters", "retry", "/nowhere/store"], "ID"),
     (["send", "ws://127.0.0.1/"], "version"),
 ]
 

@@ -156,6 +156,7 @@ impl World {
                 | Output::Outcome { .. }
                 | Output::Room { .. }
                 | Output::DeadLetter(_)
+                | Output::Redriven { .. }
                 | Output::Event(_)
                 | Output::Removed(_) => {}
             }

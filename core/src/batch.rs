@@ -17,6 +17,7 @@ pub struct Batch {
     generation: u32,
     attempt: u32,
     first_failed_at: Option<Instant>,
+    letter: Option<u64>,
     contents: Arc<Contents>,
 }
 
@@ -136,6 +137,7 @@ impl Batch {
             generation,
             attempt,
             first_failed_at: None,
+            letter: None,
             contents: Arc::new(contents),
         }
     }
@@ -147,6 +149,17 @@ impl Batch {
 
     pub(crate) fn failed_before(&self) -> Option<Instant> {
         self.first_failed_at
+    }
+
+    pub(crate) fn of_letter(mut self, letter: Option<u64>) -> Self {
+        self.letter = letter;
+        self
+    }
+
+    /// The dead letter that this batch's one message is redriven from, by the number that
+    /// [`Redrive::letter`](crate::Redrive::letter) gave it; `None` for messages that a socket brought.
+    pub fn letter(&self) -> Option<u64> {
+        self.letter
     }
 
     /// The connection whose messages these are.
@@ -370,6 +383,14 @@ impl Verdict {
         Self::Retry { after: Some(after) }
     }
 
+    /// A dead letter, because of `error` and what caused it: the reason names the whole chain, such as
+    /// `the order is refused: no such account`.
+    pub fn reject_error(error: &dyn std::error::Error) -> Self {
+        let chain = std::iter::successors(Some(error), |error| error.source());
+        let words: Vec<_> = chain.map(ToString::to_string).collect();
+        Self::Reject(words.join(": ").into())
+    }
+
     /// A dead letter, because of `reason`.
     pub fn reject(reason: impl fmt::Display) -> Self {
         Self::Reject(reason.to_string().into())
@@ -434,6 +455,16 @@ mod tests {
         assert_eq!(batch.get(0).unwrap().text(), Ok("one"));
         assert_eq!(batch.get(1).unwrap().text(), Err(NotText));
         assert!(batch.get(3).is_none());
+    }
+
+    #[test]
+    fn the_reason_of_a_rejected_error_names_its_causes() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("the order is refused")]
+        struct Refused(#[source] std::fmt::Error);
+        let verdict = Verdict::reject_error(&Refused(std::fmt::Error));
+        let reason = format!("the order is refused: {}", std::fmt::Error);
+        assert_eq!(verdict, Verdict::Reject(reason.into()));
     }
 
     #[test]

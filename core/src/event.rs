@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::classify::Class;
 use crate::ids::ConnectionId;
-use crate::letter::{Direction, Stage};
+use crate::letter::{Direction, Fate, Stage};
 use crate::message::Message;
 use crate::reason::CloseReason;
 use crate::settings::DropPolicy;
@@ -108,6 +108,36 @@ pub enum EventKind {
         direction: Direction,
         /// On which level it failed.
         stage: Stage,
+    },
+    /// A dead letter was committed to the fleet's store: it outlives the process from here on. A driver
+    /// tells this and what follows about letters; the core never does.
+    LetterStored {
+        /// The store's number for it.
+        letter: u64,
+        /// The message's number.
+        seq: u64,
+        /// Which way it was going.
+        direction: Direction,
+    },
+    /// The store could not take letters; it is tried again while they can be kept in memory.
+    LettersNotStored {
+        /// What the store said.
+        reason: Box<str>,
+        /// How many letters wait for it.
+        waiting: u64,
+    },
+    /// Letters were given up, because more wait for the store than may. Sent for the first of a window of one
+    /// second, with the count of all so far.
+    LettersDropped {
+        /// All of the fleet so far.
+        total: u64,
+    },
+    /// A letter that was redriven was delivered, or failed again.
+    Redriven {
+        /// The store's number for it.
+        letter: u64,
+        /// What became of it.
+        fate: Fate,
     },
     /// The inbound queue is full and its socket is no longer read, or is read again. A pause is told once a
     /// second at most, its end only if the pause was.
@@ -242,7 +272,7 @@ impl Outcome {
 /// The two conservation laws of a connection, as counts of messages.
 ///
 /// `accepted = waiting + in_flight_out + written + interrupted + not_sent + expired + dropped_out` and
-/// `received = delivered + filtered + rejected + dropped + in_flight_in`, at every moment.
+/// `received + redriven = delivered + filtered + rejected + dropped + in_flight_in`, at every moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Outbound messages that the connection took charge of.
@@ -266,6 +296,8 @@ pub struct Counters {
     pub dropped_out: u64,
     /// Data messages that arrived whole.
     pub received: u64,
+    /// Dead letters that went back to the consumer: they were received, and rejected or filtered, before.
+    pub redriven: u64,
     /// Handed over to a puller, or acknowledged by a processor.
     pub delivered: u64,
     /// Refused by the application's decoder.
@@ -305,7 +337,7 @@ impl Counters {
                 + self.not_sent
                 + self.expired
                 + self.dropped_out
-            && self.received
+            && self.received + self.redriven
                 == self.delivered + self.filtered + self.rejected + self.dropped + self.in_flight_in
     }
 }

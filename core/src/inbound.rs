@@ -17,6 +17,8 @@ struct Waiting {
     /// A batch to be tried again is held until then, and with it all that came later: order is kept.
     not_before: Instant,
     first_failed_at: Option<Instant>,
+    /// The dead letter that its one message comes from.
+    letter: Option<u64>,
 }
 
 /// The received messages of one connection that no consumer has yet.
@@ -86,6 +88,23 @@ impl Inbound {
         }
     }
 
+    /// Puts a message that was a dead letter behind all that waits, as a batch of its own.
+    pub(crate) fn redrive(&mut self, generation: u32, letter: u64, message: MessageRef<'_>) {
+        self.complete_growing();
+        let mut contents = Contents::default();
+        contents.push(message);
+        self.items += 1;
+        self.bytes += contents.bytes();
+        self.complete.get_or_insert_default().push_back(Waiting {
+            contents,
+            generation,
+            attempt: 1,
+            not_before: Instant::ORIGIN,
+            first_failed_at: None,
+            letter: Some(letter),
+        });
+    }
+
     /// The batch in progress is not to wait for more.
     pub(crate) fn mark_urgent(&mut self) {
         self.urgent = true;
@@ -124,9 +143,10 @@ impl Inbound {
             attempt,
             not_before: _,
             first_failed_at,
+            letter,
         } = waiting;
         let batch = Batch::new(connection, generation, attempt, contents);
-        Some(batch.first_failed_at(first_failed_at))
+        Some(batch.first_failed_at(first_failed_at).of_letter(letter))
     }
 
     fn take_complete(&mut self) -> Option<Waiting> {
@@ -146,6 +166,7 @@ impl Inbound {
             attempt: 1,
             not_before: Instant::ORIGIN,
             first_failed_at: None,
+            letter: None,
         })
     }
 
@@ -193,6 +214,7 @@ impl Inbound {
             attempt: batch.attempt().saturating_add(1),
             not_before,
             first_failed_at: Some(batch.failed_before().unwrap_or(now)),
+            letter: batch.letter(),
         });
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::batch::{Batch, Judged};
 use crate::event::{Counters, Event, Outcome, State};
 use crate::ids::{ConnectionId, SocketId};
-use crate::letter::DeadLetter;
+use crate::letter::{DeadLetter, Fate, Redrive};
 use crate::message::MessageId;
 use crate::reason::{CloseReason, TransportError};
 use crate::target::AttemptRequest;
@@ -70,6 +70,9 @@ pub enum Input {
     },
     /// The processor returned a batch with its verdicts.
     Judged(Judged),
+    /// A dead letter goes back to its connection's consumer, behind all that waits there. Its fate is told by
+    /// [`Output::Redriven`]; there is none if the connection ends first, and its message counts as dropped then.
+    Redrive(Box<Redrive>),
     /// Time has passed; send it at the latest at the deadline that [`Output::Idle`] named.
     Timeout,
 }
@@ -161,6 +164,15 @@ pub enum Output {
     },
     /// Keep this where a person or a program can decide about it.
     DeadLetter(Box<DeadLetter>),
+    /// A redriven letter was delivered, or failed again. It is no new dead letter.
+    Redriven {
+        /// Whose letter.
+        connection: ConnectionId,
+        /// Which letter: [`Redrive::letter`].
+        letter: u64,
+        /// What became of it.
+        fate: Fate,
+    },
     /// A fact for the application.
     Event(Box<Event>),
     /// The connection has ended and its id is no longer valid.

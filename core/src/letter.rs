@@ -38,6 +38,37 @@ pub struct DeadLetter {
     pub payload: Bytes,
 }
 
+/// A dead letter that goes back to its connection's consumer ([`Input::Redrive`](crate::Input::Redrive)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redrive {
+    /// Whose consumer is to have it.
+    pub connection: ConnectionId,
+    /// The caller's number for it, which comes back in [`Output::Redriven`](crate::Output::Redriven).
+    pub letter: u64,
+    /// The socket it once came over.
+    pub generation: u32,
+    /// The number that it had.
+    pub seq: u64,
+    /// Text or binary. A text that is not UTF-8 is handed on as binary.
+    pub kind: Kind,
+    /// The payload.
+    pub payload: Bytes,
+}
+
+/// What became of a redriven letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// A processor acknowledged it, or it was handed over to a puller.
+    Delivered,
+    /// It failed again, for this reason, after so many tries.
+    Failed {
+        /// Why.
+        reason: Box<str>,
+        /// How often it was tried this time.
+        attempts: u32,
+    },
+}
+
 /// Which way a message was going.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Direction {

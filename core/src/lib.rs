@@ -80,7 +80,7 @@ pub use hooks::{
 };
 pub use ids::{ConnectionId, SocketId};
 pub use io::{AdmissionRequest, ConnectionReport, Consumer, Input, Output, Peer, Shutdown};
-pub use letter::{DeadLetter, Direction, Stage};
+pub use letter::{DeadLetter, Direction, Fate, Redrive, Stage};
 pub use message::{Kind, Lane, Message, MessageId, Offline, Resend};
 pub use outbound::{Report, Room, SendError, SendErrorCause};
 pub use reason::{CloseReason, TimerKind, TransportError, TransportErrorKind};

@@ -176,6 +176,11 @@ impl ConnectionSet {
                 });
             }
             Input::Eof { socket } => self.socket_step(now, socket, Connection::socket_ended),
+            Input::Redrive(redrive) => {
+                self.step(now, redrive.connection, |connection, step| {
+                    connection.redrive(step, &redrive);
+                });
+            }
             Input::Ask { connection } => {
                 self.step(now, connection, |connection, _| connection.ask());
             }

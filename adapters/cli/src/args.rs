@@ -1,13 +1,14 @@
 //! What a person can type.
 
-use std::num::NonZeroU64;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand};
 use ropewalk_core::settings::parse_duration;
+use ropewalk_driver::LetterState;
 
+use crate::letters::Form;
 use crate::output::Place;
 use crate::runtime::RuntimeName;
 
@@ -33,6 +34,143 @@ pub(crate) enum Command {
     Demo(DemoArguments),
     Echo(EchoArguments),
     Check(CheckArguments),
+    #[command(subcommand)]
+    Letters(LettersCommand),
+    /// Stops connections of the fleet that runs with a store, or all, until they are resumed
+    Pause(ControlArguments),
+    /// Lets paused connections go on
+    Resume(ControlArguments),
+    /// Tells how the connections of the fleet stand that runs with a store
+    Status(ControlArguments),
+}
+
+/// Decides about messages that could not be delivered or processed
+#[derive(Debug, Subcommand)]
+#[command(after_help = LETTERS_HELP)]
+pub(crate) enum LettersCommand {
+    /// Lists letters that nothing is decided about
+    List(ListArguments),
+    /// Shows letters with their payload and history
+    Show(Marking),
+    /// Sends letters back to their connection: at once if a fleet runs with the store, else when the next does
+    Retry(Marking),
+    /// Puts something else in the place of a letter's payload, for the next retry
+    Edit(EditArguments),
+    /// Leaves letters alone, `redrive` included, until `retry` names them
+    Hold(Marking),
+    /// Gives letters up; they stay in the store
+    Discard(Marking),
+    /// Retries all letters that wait
+    Redrive(RedriveArguments),
+    /// Writes letters in every state with their history, as JSON
+    Export(ExportArguments),
+}
+
+const LETTERS_HELP: &str = "\
+A letter is waiting, held, retrying, discarded or delivered. One that is retried is delivered once if nothing interrupts
+it, at least once otherwise. Exit status 1 if something could not be done to one of the letters.";
+
+/// Letters of a store.
+#[derive(Args, Debug)]
+pub(crate) struct Marking {
+    /// The file that `[letters] store` of the configuration names
+    pub(crate) store: PathBuf,
+    /// The letters' numbers
+    #[arg(value_name = "ID", required = true)]
+    pub(crate) ids: Vec<u64>,
+    /// One JSON object a letter
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl Marking {
+    pub(crate) fn form(&self) -> Form {
+        if self.json { Form::Json } else { Form::Words }
+    }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ListArguments {
+    /// The file that `[letters] store` of the configuration names
+    pub(crate) store: PathBuf,
+    /// Only these letters
+    #[arg(value_name = "ID")]
+    pub(crate) ids: Vec<u64>,
+    /// Only letters in this state; may be given several times
+    #[arg(long, value_name = "STATE", value_parser = letter_state)]
+    state: Vec<LetterState>,
+    /// Letters in every state
+    #[arg(long, conflicts_with = "state")]
+    all: bool,
+    /// Only letters of this connection
+    #[arg(long, value_name = "NAME")]
+    pub(crate) connection: Option<String>,
+    /// One JSON object a letter, with its payload
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl ListArguments {
+    /// The states to list: those that were asked for, all of letters that were named, or those that are undecided.
+    pub(crate) fn states(&self) -> Vec<LetterState> {
+        if !self.state.is_empty() {
+            self.state.clone()
+        } else if self.all || !self.ids.is_empty() {
+            LetterState::ALL.to_vec()
+        } else {
+            LetterState::UNDECIDED.to_vec()
+        }
+    }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct EditArguments {
+    /// The file that `[letters] store` of the configuration names
+    pub(crate) store: PathBuf,
+    /// The letter's number
+    pub(crate) id: u64,
+    /// The new payload [default: what is read from standard input]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) data: Option<String>,
+    /// One JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RedriveArguments {
+    /// The file that `[letters] store` of the configuration names
+    pub(crate) store: PathBuf,
+    /// How many letters a second go back, in the fleet that runs with the store [default: 100]
+    #[arg(long, value_name = "N")]
+    pub(crate) rate: Option<NonZeroU32>,
+    /// One JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ExportArguments {
+    /// The file that `[letters] store` of the configuration names
+    pub(crate) store: PathBuf,
+    /// Only these letters
+    #[arg(value_name = "ID")]
+    pub(crate) ids: Vec<u64>,
+    /// As without: it is JSON always
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ControlArguments {
+    /// The file that `[letters] store` of the configuration names
+    pub(crate) store: PathBuf,
+    /// Only these connections
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// One JSON object a connection
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Connects to every URL, each with its own reconnect loop, and writes one JSON object a message.
@@ -145,38 +283,9 @@ pub(crate) struct NamedUrl {
     pub(crate) url: String,
 }
 
-/// What later versions are to have, so that a person who read of it is not told of a typing error.
-const LATER_COMMANDS: &[&str] = &["letters", "pause", "resume", "status"];
-
 /// Reads the command line; on a wrong one, says what is wrong and ends the process with status 2.
 pub(crate) fn parse() -> Arguments {
-    match Arguments::try_parse() {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            if let Some(word) = later(&error) {
-                crate::complain(format_args!(
-                    "`{word}` is not in this version ({}); it has tap, send, demo, echo and check",
-                    env!("CARGO_PKG_VERSION")
-                ));
-                std::process::exit(i32::from(crate::USAGE));
-            }
-            error.exit()
-        }
-    }
-}
-
-fn later(error: &clap::Error) -> Option<&'static str> {
-    #[allow(clippy::wildcard_enum_match_arm, reason = "one kind is of interest")]
-    let word = match error.kind() {
-        ErrorKind::InvalidSubcommand => error.get(ContextKind::InvalidSubcommand),
-        _ => None,
-    };
-    match word {
-        Some(ContextValue::String(word)) => {
-            LATER_COMMANDS.iter().find(|later| *later == word).copied()
-        }
-        Some(_) | None => None,
-    }
+    Arguments::parse()
 }
 
 fn place(text: &str) -> Result<Place, String> {
@@ -192,6 +301,16 @@ fn duration(text: &str) -> Result<Duration, String> {
         Ok(duration) => Ok(duration),
         Err(error) => Err(error.to_string()),
     }
+}
+
+fn letter_state(text: &str) -> Result<LetterState, String> {
+    let found = LetterState::ALL
+        .into_iter()
+        .find(|state| state.name() == text);
+    found.ok_or_else(|| {
+        let names = LetterState::ALL.map(LetterState::name);
+        format!("one of {}", names.join(", "))
+    })
 }
 
 fn named_url(text: &str) -> Result<NamedUrl, String> {
@@ -240,10 +359,7 @@ mod tests {
     #[test]
     fn commands_of_later_versions_are_told_from_typing_errors() {
         let refused = |line: &[&str]| later(&Arguments::try_parse_from(line).unwrap_err());
-        assert_eq!(
-            refused(&["ropewalk", "letters", "list", "x"]),
-            Some("letters")
-        );
+        assert_eq!(refused(&["ropewalk", "send", "ws://a"]), Some("send"));
         assert_eq!(refused(&["ropewalk", "tab", "ws://a"]), None);
     }
 }

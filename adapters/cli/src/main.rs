@@ -5,9 +5,11 @@
 mod args;
 mod check;
 mod config;
+mod control;
 mod deadline;
 mod demo;
 mod echo;
+mod letters;
 mod names;
 mod output;
 mod process;
@@ -23,6 +25,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use args::Command;
+use control::Request;
 
 /// The exit status for a wrong command line or configuration.
 pub(crate) const USAGE: u8 = 2;
@@ -37,6 +40,10 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Echo(arguments) => echo::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Letters(command) => letters::run(&command),
+        Command::Pause(arguments) => control::run(arguments, |names| Request::Pause { names }),
+        Command::Resume(arguments) => control::run(arguments, |names| Request::Resume { names }),
+        Command::Status(arguments) => control::run(arguments, |names| Request::Status { names }),
     };
     match result {
         Ok(code) => code,

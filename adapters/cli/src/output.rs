@@ -120,6 +120,11 @@ impl Lines {
         Ok(Self { shared })
     }
 
+    /// Whether both go to the same writer.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
     /// Hands over whole lines, after waiting until there is room for them.
     pub(crate) async fn write(&self, lines: &[u8]) -> Result<(), Closed> {
         loop {

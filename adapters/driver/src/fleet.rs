@@ -1,8 +1,12 @@
 //! Many connections, as one scope.
 
 use std::fmt;
+use std::future::{Future, poll_fn};
+use std::io;
 use std::marker::PhantomData;
 use std::num::NonZeroUsize;
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use ropewalk_core::{AdmissionLimits, Instant, Seed};
@@ -14,9 +18,10 @@ use crate::letters::{LetterBounds, Letters};
 use crate::mailbox::Command;
 use crate::oneshot::oneshot;
 use crate::report::Report;
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, Timer};
 use crate::scope::{Plan, Scope};
 use crate::snapshot::Snapshot;
+use crate::store::{LetterStore, StoreQueue};
 
 /// A scope of connections: it owns them and every task that serves them.
 ///
@@ -52,6 +57,7 @@ impl<R: Runtime> Fleet<R> {
             admission: AdmissionLimits::default(),
             events_max: EVENTS_MAX,
             letters: LetterBounds::default(),
+            store: None,
             seed: None,
             runtime: PhantomData,
         }
@@ -77,7 +83,8 @@ impl<R: Runtime> Fleet<R> {
 
     /// The fleet's dead letters, from its beginning.
     pub fn letters(&self) -> Letters {
-        Letters::new(&self.scope.common().tray)
+        let common = self.scope.common();
+        Letters::new(&common.tray, common.keeper.clone())
     }
 
     /// How every connection that has not ended stands. Each shard's connections are seen at one moment.
@@ -103,7 +110,22 @@ impl<R: Runtime> Fleet<R> {
     /// Cancel safe: the end goes on by itself, and calling again waits for it, or for an earlier deadline.
     /// Calling it after the end returns the same report.
     pub async fn shutdown(&mut self, within: Duration) -> Report {
-        self.scope.shutdown(within).await
+        let begun = std::time::Instant::now();
+        let report = self.scope.end_connections(within).await;
+        if let Some(keeper) = &self.scope.common().keeper {
+            let left = within.saturating_sub(begun.elapsed());
+            let mut stored = keeper.finish(left);
+            let mut timer = R::timer();
+            // A little more than the store has itself: a thread that hangs in the operating system is left behind.
+            timer.reset(std::time::Instant::now() + left + STORE_GRACE);
+            poll_fn(|cx| match Pin::new(&mut stored).poll(cx) {
+                Poll::Ready(_) => Poll::Ready(()),
+                Poll::Pending => timer.poll(cx),
+            })
+            .await;
+        }
+        self.scope.finish();
+        report
     }
 
     /// The wall-clock time of an instant in an event, a letter or a message: the system's clock as it stood
@@ -127,6 +149,9 @@ impl<R: Runtime> fmt::Debug for Fleet<R> {
     }
 }
 
+/// How much longer than it may take a store is waited for.
+const STORE_GRACE: Duration = Duration::from_millis(250);
+
 /// How many events a reader may lag behind by default.
 const EVENTS_MAX: usize = 4_096;
 
@@ -137,6 +162,7 @@ pub struct FleetBuilder<R: Runtime> {
     admission: AdmissionLimits,
     events_max: usize,
     letters: LetterBounds,
+    store: Option<(Box<dyn LetterStore>, StoreQueue)>,
     seed: Option<u64>,
     runtime: PhantomData<fn() -> R>,
 }
@@ -148,6 +174,9 @@ pub enum FleetError {
     /// The operating system gave no entropy, without which no frame can be masked (RFC 6455 §10.3).
     #[error("the operating system gave no entropy: {0}")]
     Entropy(getrandom::Error),
+    /// The operating system gave no thread for the store of dead letters.
+    #[error("no thread for the store of dead letters: {0}")]
+    Thread(io::Error),
 }
 
 impl<R: Runtime> FleetBuilder<R> {
@@ -179,6 +208,21 @@ impl<R: Runtime> FleetBuilder<R> {
         self
     }
 
+    /// Keeps dead letters in a store, on a thread of its own, with the default queue in front of it. No socket waits
+    /// for the store: while it is slow or fails, letters wait in the queue, and what happens is told by
+    /// [events](Fleet::events) and [counted](Letters::counts). Default: none.
+    ///
+    /// [`Fleet::shutdown`] waits for it, within its time; a fleet that is dropped does not.
+    pub fn letter_store(self, store: impl LetterStore) -> Self {
+        self.letter_store_behind(StoreQueue::default(), store)
+    }
+
+    /// As [`letter_store`](Self::letter_store), behind a queue with other bounds.
+    pub fn letter_store_behind(mut self, queue: StoreQueue, store: impl LetterStore) -> Self {
+        self.store = Some((Box::new(store), queue));
+        self
+    }
+
     /// Draws nothing from the operating system, so that runs resemble each other. For tests against a
     /// server on the same machine and for nothing else: masks become predictable, and whoever can predict
     /// them chooses the bytes that a proxy sees (RFC 6455 §10.3).
@@ -190,7 +234,8 @@ impl<R: Runtime> FleetBuilder<R> {
     /// Makes the fleet.
     ///
     /// # Errors
-    /// [`FleetError::Entropy`] if the operating system has none.
+    /// [`FleetError::Entropy`] if the operating system has none; [`FleetError::Thread`] if there is a store and no
+    /// thread for it.
     pub fn build(self) -> Result<Fleet<R>, FleetError> {
         let shards = self.shards.map_or_else(processors, NonZeroUsize::get);
         let seed = |shard: usize| match self.seed {
@@ -204,7 +249,9 @@ impl<R: Runtime> FleetBuilder<R> {
                 limits: self.admission,
                 events_max: self.events_max,
                 letters: self.letters,
-            }),
+                store: self.store,
+            })
+            .map_err(FleetError::Thread)?,
             runtime: PhantomData,
         })
     }

@@ -1,4 +1,4 @@
-//! Dead letters, in memory.
+//! Dead letters as they come.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 use ropewalk_core::DeadLetter;
 
+use crate::store::Keeper;
 use crate::waiters::{Key, Waiters};
 
 /// A dead letter with the name of its connection.
@@ -44,15 +45,20 @@ impl Default for LetterBounds {
 /// letter goes to one reader.
 ///
 /// It ends when the fleet has and there are no letters left.
+///
+/// A fleet with a [store](crate::FleetBuilder::letter_store) keeps each letter there as well, whether it is read
+/// here or not, and lets a program [list](Self::list), [retry](Self::retry) and otherwise decide about them.
 pub struct Letters {
     tray: Arc<Tray>,
+    pub(crate) keeper: Option<Keeper>,
     key: Key,
 }
 
 impl Letters {
-    pub(crate) fn new(tray: &Arc<Tray>) -> Self {
+    pub(crate) fn new(tray: &Arc<Tray>, keeper: Option<Keeper>) -> Self {
         Self {
             tray: Arc::clone(tray),
+            keeper,
             key: None,
         }
     }
@@ -210,7 +216,7 @@ mod tests {
             letters_max: NonZeroUsize::new(3).unwrap(),
             bytes_max: NonZeroUsize::new(10).unwrap(),
         }));
-        let mut letters = Letters::new(&tray);
+        let mut letters = Letters::new(&tray, None);
         for seq in 1..=4 {
             tray.push(letter(seq, 1, id));
         }

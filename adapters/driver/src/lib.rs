@@ -51,6 +51,7 @@ mod sender;
 mod shard;
 mod slots;
 mod snapshot;
+mod store;
 mod sync;
 mod waiters;
 mod websocket;
@@ -71,6 +72,11 @@ pub use report::{NamedReport, Report};
 pub use runtime::{Runtime, SelfConnect, Socket, Timer, refuse_self_connect};
 pub use sender::{Closed, Permit, Receipt, Sender};
 pub use snapshot::Snapshot;
+pub use store::{
+    Change, Filter, HistoryEntry, LetterCounts, LetterId, LetterRecord, LetterState, LetterStore,
+    LettersError, MemoryBounds, MemoryStore, QueuePolicy, StoreError, StoreQueue, StoredLetter,
+    WhenFull,
+};
 pub use websocket::{ConnectError, WebSocket, WebSocketError, connect};
 
 pub use ropewalk_core;
@@ -78,8 +84,8 @@ pub use ropewalk_core::settings::Deflate;
 pub use ropewalk_core::{
     Acknowledge, AdmissionLimits, AttemptRequest, Batch, Bytes, Class, CloseCode, CloseFrame,
     CloseReason, Coalesce, ConnectionId, ConnectionReport, Counters, DeadLetter, Direction, Event,
-    EventKind, GaveUpCause, Hooks, Instant, Judged, Kind, Lane, Message, MessageRef, Messages,
-    NotText, Offline, Outcome, ProtocolError, Reading, ReadyStep, Reply, Resend, SendError,
-    SendErrorCause, Settings, Stage, State, Target, TargetError, Template, TlsConfig, TlsError,
-    TlsErrorKind, UpgradeError, Urgency, Verdict,
+    EventKind, Fate, GaveUpCause, Hooks, Instant, Judged, Kind, Lane, Message, MessageRef,
+    Messages, NotText, Offline, Outcome, ProtocolError, Reading, ReadyStep, Reply, Resend,
+    SendError, SendErrorCause, Settings, Stage, State, Target, TargetError, Template, TlsConfig,
+    TlsError, TlsErrorKind, UpgradeError, Urgency, Verdict,
 };

@@ -14,6 +14,7 @@ use crate::oneshot::Promise;
 use crate::ready::ReadyList;
 use crate::scoped::Scoped;
 use crate::snapshot::Snapshot;
+use crate::store::StoredLetter;
 
 /// A shard's letterbox, and the list of its sockets that woke: the two things that wake it beside its timer.
 #[derive(Debug, Default)]
@@ -64,6 +65,8 @@ pub(crate) enum Command {
         stage: Stage,
     },
     BytesGranted(u64),
+    /// A stored letter goes back to its connection.
+    Redrive(Arc<Link>, Box<StoredLetter>),
     Snapshot(Arc<Link>, Promise<Snapshot>),
     SnapshotAll(Promise<Vec<Snapshot>>),
 }

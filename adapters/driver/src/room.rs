@@ -80,6 +80,11 @@ impl Room {
         }
     }
 
+    /// Charges one message of `bytes` whether there is room or not: the core is to decide.
+    pub(crate) fn charge(&self, bytes: usize) {
+        self.lock().charge(bytes);
+    }
+
     /// Waits for room for one message of `bytes`.
     pub(crate) fn wait(self: &Arc<Self>, bytes: usize) -> TakeRoom {
         TakeRoom {

@@ -1,5 +1,6 @@
 //! What a fleet's shards share, and the end of all of it.
 
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -19,6 +20,7 @@ use crate::report::{Ledger, Report};
 use crate::runtime::Runtime;
 use crate::scoped::Scoped;
 use crate::shard::Shard;
+use crate::store::{Keeper, LetterStore, StoreQueue};
 
 /// What is shared by a fleet and its shards. It goes when the last of them has gone.
 #[derive(Debug)]
@@ -27,6 +29,7 @@ pub(crate) struct Common {
     pub(crate) gate: Gate,
     pub(crate) ring: Arc<Ring>,
     pub(crate) tray: Arc<Tray>,
+    pub(crate) keeper: Option<Keeper>,
     ledger: Arc<Ledger>,
     berths: Vec<Berth>,
     opened: AtomicU64,
@@ -46,6 +49,7 @@ pub(crate) struct Plan {
     pub(crate) limits: AdmissionLimits,
     pub(crate) events_max: usize,
     pub(crate) letters: LetterBounds,
+    pub(crate) store: Option<(Box<dyn LetterStore>, StoreQueue)>,
 }
 
 /// Owns tasks and connections: dropping it ends them.
@@ -53,22 +57,30 @@ pub(crate) struct Plan {
 pub(crate) struct Scope(Arc<Common>);
 
 impl Scope {
-    pub(crate) fn new(plan: Plan) -> Self {
+    /// # Errors
+    /// The system gives no thread for the store.
+    pub(crate) fn new(plan: Plan) -> io::Result<Self> {
         let berth = |seed| Berth {
             mailbox: Arc::default(),
             seed: Mutex::new(Some(seed)),
         };
         let berths: Vec<_> = plan.seeds.into_iter().map(berth).collect();
         let mailboxes = berths.iter().map(|berth| Arc::clone(&berth.mailbox));
-        Self(Arc::new(Common {
-            clock: Clock::start(),
+        let clock = Clock::start();
+        let ring = Arc::new(Ring::new(plan.events_max));
+        let keeper = plan
+            .store
+            .map(|(store, queue)| Keeper::start(store, queue, clock, Arc::clone(&ring)));
+        Ok(Self(Arc::new(Common {
+            clock,
             gate: Gate::new(plan.limits, mailboxes.collect()),
-            ring: Arc::new(Ring::new(plan.events_max)),
+            ring,
             tray: Arc::new(Tray::new(plan.letters)),
+            keeper: keeper.transpose()?,
             ledger: Arc::default(),
             berths,
             opened: AtomicU64::new(0),
-        }))
+        })))
     }
 
     pub(crate) fn common(&self) -> &Arc<Common> {
@@ -131,6 +143,9 @@ impl Scope {
         if link.command(Command::Open(Box::new(opening))).is_err() {
             link.end(None);
         }
+        if let Some(keeper) = &common.keeper {
+            keeper.opened(&link);
+        }
         // Only now, so that nothing it asks for can overtake the connection's beginning.
         if let Some(task) = task {
             R::spawn(task);
@@ -139,7 +154,7 @@ impl Scope {
     }
 
     /// Ends all connections, each in its own good time but no later than `within`; then the shards.
-    pub(crate) async fn shutdown(&mut self, within: Duration) -> Report {
+    pub(crate) async fn end_connections(&mut self, within: Duration) -> Report {
         let common = &self.0;
         common.ledger.close();
         let deadline = common.clock.now() + within;
@@ -149,9 +164,13 @@ impl Scope {
         }
         let report = common.ledger.all_ended().await;
         self.end();
-        common.ring.end();
-        common.tray.end();
         report
+    }
+
+    /// Readers of events and letters have seen all there is to be.
+    pub(crate) fn finish(&self) {
+        self.0.ring.end();
+        self.0.tray.end();
     }
 
     /// The mailboxes of the shards that have been started.
@@ -187,6 +206,9 @@ impl Drop for Scope {
 
 impl Drop for Common {
     fn drop(&mut self) {
+        if let Some(keeper) = &self.keeper {
+            keeper.abandon();
+        }
         self.ring.end();
         self.tray.end();
     }

@@ -116,6 +116,8 @@ impl Sim {
                 let name = client.name.clone();
                 self.trace.push_letter(&name, &letter);
             }
+            // No scenario redrives letters.
+            Output::Redriven { .. } => {}
             Output::Event(event) => self.see(&event),
             Output::Removed(report) => {
                 let id = report.connection;

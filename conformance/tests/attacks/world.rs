@@ -423,6 +423,7 @@ impl World {
             | Output::Outcome { .. }
             | Output::Room { .. }
             | Output::DeadLetter(_)
+            | Output::Redriven { .. }
             | Output::Removed(_) => {}
         }
     }

@@ -24,13 +24,14 @@ use std::time::Duration;
 
 use crate::admission::Dial;
 use crate::backoff::Backoff;
-use crate::batch::{Judged, Verdict};
+use crate::batch::{Judged, MessageRef, Verdict};
 use crate::classify::Strikes;
 use crate::event::{Counters, Event, EventKind, Reading, State};
 use crate::ids::{ConnectionId, SocketId};
 use crate::inbound::Inbound;
 use crate::io::{AdmissionRequest, ConnectionReport, Consumer, Output, Shutdown};
-use crate::letter::{DeadLetter, Direction, Stage};
+use crate::letter::{DeadLetter, Direction, Fate, Redrive, Stage};
+use crate::message::Kind;
 use crate::outbound::Outbound;
 use crate::reason::CloseReason;
 use crate::seed::{Jitter, Secrets};
@@ -136,6 +137,8 @@ struct History {
     invalid: Invalid,
     discarded: Discarded,
     acknowledged: u64,
+    /// Dead letters that went back to the consumer.
+    redriven: u64,
     /// When the application was last told that its slowness stops the reading.
     pause_told_at: Option<Instant>,
 }
@@ -238,6 +241,11 @@ impl Connection {
                 Verdict::Reject(reason) => reason.clone(),
             };
             self.tally.rejected += 1;
+            if let Some(letter) = batch.letter() {
+                let attempts = batch.attempt();
+                self.tell_fate(step, letter, Fate::Failed { reason, attempts });
+                continue;
+            }
             let letter = DeadLetter {
                 connection: self.id,
                 endpoint: self.endpoint_shown(),
@@ -254,10 +262,27 @@ impl Connection {
             };
             self.emit_letter(step, letter);
         }
+        if let Some(letter) = batch.letter()
+            && judged.refusals().is_empty()
+        {
+            self.tell_fate(step, letter, Fate::Delivered);
+        }
         if !again.is_empty() {
             self.inbound
                 .retry(batch, &again, step.now + delay, step.now);
         }
+    }
+
+    /// A dead letter goes back to the consumer. What was received since then is in front of it.
+    pub(crate) fn redrive(&mut self, step: &Step<'_>, redrive: &Redrive) {
+        self.history.get_or_insert_default().redriven += 1;
+        let kind = match redrive.kind {
+            Kind::Text if std::str::from_utf8(&redrive.payload).is_ok() => Kind::Text,
+            Kind::Text | Kind::Binary => Kind::Binary,
+        };
+        let message = MessageRef::new(kind, &redrive.payload, redrive.seq, step.now);
+        self.inbound
+            .redrive(redrive.generation, redrive.letter, message);
     }
 
     pub(crate) fn pause(&mut self, step: &mut Step<'_>) {
@@ -355,7 +380,11 @@ impl Connection {
             if self.consumer == Consumer::Pull {
                 self.tally.delivered += batch.len() as u64;
             }
+            let handed_over = batch.letter().filter(|_| self.consumer == Consumer::Pull);
             step.out.push_back(Output::Deliver(batch));
+            if let Some(letter) = handed_over {
+                self.tell_fate(step, letter, Fate::Delivered);
+            }
         }
     }
 
@@ -381,6 +410,14 @@ impl Connection {
         };
         step.out.push_back(Output::DeadLetter(Box::new(letter)));
         self.emit(step, kind);
+    }
+
+    fn tell_fate(&self, step: &mut Step<'_>, letter: u64, fate: Fate) {
+        step.out.push_back(Output::Redriven {
+            connection: self.id,
+            letter,
+            fate,
+        });
     }
 
     fn settings(&self) -> &Settings {
@@ -505,6 +542,7 @@ impl Connection {
             expired: history.map_or(0, |h| h.discarded.expired),
             dropped_out: history.map_or(0, |h| h.discarded.dropped),
             received: tally.received,
+            redriven: history.map_or(0, |h| h.redriven),
             delivered: tally.delivered,
             filtered: tally.filtered,
             rejected: tally.rejected,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use ropewalk_core::admission::{Admission, Ticket};
 use ropewalk_core::{
     AdmissionLimits, AdmissionRequest, Batch, Config, ConnectionId, ConnectionReport,
-    ConnectionSet, Consumer, DeadLetter, Event, EventKind, Hooks, Input, Instant, Message,
+    ConnectionSet, Consumer, DeadLetter, Event, EventKind, Fate, Hooks, Input, Instant, Message,
     MessageId, Outcome, Output, Report, Seed, Settings, SocketId, State, Target,
 };
 
@@ -35,6 +35,7 @@ pub struct Pair {
     pub batches: Vec<Batch>,
     pub events: Vec<Event>,
     pub letters: Vec<DeadLetter>,
+    pub fates: Vec<(u64, Fate)>,
     pub outcomes: Vec<(MessageId, Outcome)>,
     pub removed: Vec<ConnectionReport>,
     pub next_timeout: Option<Instant>,
@@ -75,6 +76,7 @@ impl Pair {
             batches: Vec::new(),
             events: Vec::new(),
             letters: Vec::new(),
+            fates: Vec::new(),
             outcomes: Vec::new(),
             removed: Vec::new(),
             next_timeout: None,
@@ -255,6 +257,7 @@ impl Pair {
                 message, outcome, ..
             } => self.outcomes.push((message, outcome)),
             Output::DeadLetter(letter) => self.letters.push(*letter),
+            Output::Redriven { letter, fate, .. } => self.fates.push((letter, fate)),
             Output::Event(event) => self.events.push(*event),
             Output::Removed(report) => self.removed.push(*report),
             Output::Idle { .. } => {}

@@ -21,7 +21,7 @@ enum Known {
 type Keys = BTreeMap<String, Known>;
 
 /// Keys that the documentation of later versions has.
-const LATER_KEYS: &[&str] = &["letters", "processor"];
+const LATER_KEYS: &[&str] = &["processor"];
 
 /// The keys of a connection that are not the library's settings and that connections may share.
 const COMMON_KEYS: &[&str] = &["ready", "headers", "subprotocols", "subprotocol_required"];
@@ -38,9 +38,11 @@ pub(crate) fn check(document: &Document) -> Result<(), ConfigError> {
             .iter()
             .map(|key| ((*key).to_owned(), Known::Anything)),
     );
+    let letters = Keys::from([("store".to_owned(), Known::Anything)]);
     let top = Keys::from([
         ("runtime".to_owned(), Known::Anything),
         ("admission".to_owned(), shape(&AdmissionLimits::default())),
+        ("letters".to_owned(), Known::Table(letters)),
         ("defaults".to_owned(), Known::Table(common)),
         ("connection".to_owned(), Known::Table(connection)),
     ]);

@@ -11,9 +11,10 @@ mod reader;
 mod tests;
 mod tls;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ropewalk_core::AdmissionLimits;
+use serde::{Deserialize, Serialize};
 
 pub(crate) use connection::{ConnectionPlan, Parts};
 pub(crate) use error::ConfigError;
@@ -31,10 +32,20 @@ pub(crate) struct Plan {
     pub(crate) runtime: Option<RuntimeName>,
     /// What the connections share.
     pub(crate) admission: AdmissionLimits,
+    /// Where dead letters are kept, if anywhere.
+    pub(crate) letters: LetterKeys,
     /// One for each `[[connection]]`, in order.
     pub(crate) connections: Vec<ConnectionPlan>,
     /// What a URL of the command line starts from.
     pub(crate) defaults: ConnectionPlan,
+}
+
+/// `[letters]`.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+pub(crate) struct LetterKeys {
+    /// The file; relative to where the command was started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) store: Option<PathBuf>,
 }
 
 impl Plan {
@@ -43,6 +54,7 @@ impl Plan {
         Self {
             runtime: None,
             admission: AdmissionLimits::default(),
+            letters: LetterKeys::default(),
             connections: Vec::new(),
             defaults: ConnectionPlan::default(),
         }
@@ -59,6 +71,7 @@ impl Plan {
         Ok(Self {
             runtime: reader.value("runtime")?,
             admission: reader.value("admission")?.unwrap_or_default(),
+            letters: reader.value("letters")?.unwrap_or_default(),
             connections: connection::read_all(&reader, names)?,
             defaults: connection::read_defaults(&reader)?,
         })

@@ -14,6 +14,9 @@ pub(crate) fn print(plan: &Plan) -> Result<String, toml::ser::Error> {
     let runtime = plan.runtime.unwrap_or_default();
     document.insert("runtime".to_owned(), Value::try_from(runtime)?);
     document.insert("admission".to_owned(), Value::try_from(plan.admission)?);
+    if plan.letters.store.is_some() {
+        document.insert("letters".to_owned(), Value::try_from(&plan.letters)?);
+    }
     let connections = plan.connections.iter().map(connection);
     let connections = connections.collect::<Result<_, _>>()?;
     document.insert("connection".to_owned(), Value::Array(connections));

@@ -49,6 +49,11 @@ impl Clock {
     }
 }
 
+/// A time of the wall clock, in the same form.
+pub(crate) fn wall_text(time: SystemTime) -> String {
+    Clock::new(time).text(Instant::ORIGIN)
+}
+
 fn digit(number: u32) -> u8 {
     b'0' + u8::try_from(number % 10).expect("a digit")
 }

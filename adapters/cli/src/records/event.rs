@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ropewalk_core::settings::format_duration;
 use ropewalk_core::websocket::deflate::{Agreement, Context};
-use ropewalk_core::{Class, Event, EventKind, GaveUpCause, Instant, Reading};
+use ropewalk_core::{Class, Event, EventKind, Fate, GaveUpCause, Instant, Reading};
 use serde::Serialize;
 
 use super::Clock;
@@ -86,6 +86,24 @@ enum What<'a> {
         direction: &'static str,
         stage: &'static str,
     },
+    LetterStored {
+        letter: u64,
+        seq: u64,
+        direction: &'static str,
+    },
+    LettersNotStored {
+        reason: &'a str,
+        waiting: u64,
+    },
+    LettersDropped {
+        total: u64,
+    },
+    Redriven {
+        letter: u64,
+        fate: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<&'a str>,
+    },
     Reading {
         reading: &'static str,
     },
@@ -154,7 +172,7 @@ impl EventRecords {
                 out.push(b'\n');
             }
             EventForm::Human => match record.what {
-                What::State { .. } | What::Reading { .. } => {}
+                What::State { .. } | What::Reading { .. } | What::LetterStored { .. } => {}
                 What::Ready { .. }
                 | What::Closed { .. }
                 | What::Retrying { .. }
@@ -164,6 +182,9 @@ impl EventRecords {
                 | What::Filtered { .. }
                 | What::Dropped { .. }
                 | What::Letter { .. }
+                | What::LettersNotStored { .. }
+                | What::LettersDropped { .. }
+                | What::Redriven { .. }
                 | What::Missed { .. }
                 | What::Other { .. } => {
                     writeln!(out, "{record}").expect("a vector takes everything");
@@ -230,6 +251,31 @@ impl EventRecords {
                 seq: *seq,
                 direction: direction.name(),
                 stage: stage.name(),
+            },
+            EventKind::LetterStored {
+                letter,
+                seq,
+                direction,
+            } => What::LetterStored {
+                letter: *letter,
+                seq: *seq,
+                direction: direction.name(),
+            },
+            EventKind::LettersNotStored { reason, waiting } => What::LettersNotStored {
+                reason,
+                waiting: *waiting,
+            },
+            EventKind::LettersDropped { total } => What::LettersDropped { total: *total },
+            EventKind::Redriven { letter, fate } => What::Redriven {
+                letter: *letter,
+                fate: match fate {
+                    Fate::Delivered => "delivered",
+                    Fate::Failed { .. } => "failed",
+                },
+                reason: match fate {
+                    Fate::Delivered => None,
+                    Fate::Failed { reason, .. } => Some(reason),
+                },
             },
             EventKind::Reading(reading) => What::Reading {
                 reading: match reading {
@@ -309,6 +355,30 @@ impl fmt::Display for Record<'_> {
                 direction,
                 stage,
             } => write!(f, "dead letter: {direction} message {seq} ({stage})"),
+            What::LetterStored {
+                letter,
+                seq,
+                direction,
+            } => write!(f, "{direction} message {seq} is stored as letter {letter}"),
+            What::LettersNotStored { reason, waiting } => write!(
+                f,
+                "letters cannot be stored: {}, {waiting} wait",
+                reason.escape_debug()
+            ),
+            What::LettersDropped { total } => {
+                write!(f, "letters were given up, {total} so far")
+            }
+            What::Redriven {
+                letter,
+                fate,
+                reason,
+            } => {
+                write!(f, "letter {letter} went back: {fate}")?;
+                match reason {
+                    Some(reason) => write!(f, ", {}", reason.escape_debug()),
+                    None => Ok(()),
+                }
+            }
             What::Reading { reading } => write!(f, "reading {reading}"),
             What::Missed { events } => write!(f, "{events} events were too fast to be shown"),
             What::Other { detail } => f.write_str(detail),

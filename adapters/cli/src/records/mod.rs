@@ -4,6 +4,6 @@ mod clock;
 mod event;
 mod message;
 
-pub(crate) use clock::Clock;
+pub(crate) use clock::{Clock, wall_text};
 pub(crate) use event::{EventForm, EventRecords};
 pub(crate) use message::MessageRecords;

@@ -5,13 +5,16 @@ mod run;
 mod summary;
 
 use std::io::{self, IsTerminal};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use ropewalk_driver::Connect;
+use ropewalk_letters::{OpenError, SqliteStore};
 
 use crate::args::TapArguments;
 use crate::config::{ConnectionPlan, Parts, Plan};
+use crate::control::{ListenError, Listener};
 use crate::names::{Names, name_urls};
 use crate::output::{Ended, Lines, Place};
 use crate::records::EventForm;
@@ -19,7 +22,7 @@ use crate::runtime;
 use crate::stop::{Stop, Why};
 use crate::{Failure, process};
 use counting::Quota;
-use run::{EventSink, Tap};
+use run::{EventSink, LetterBox, Tap};
 
 /// Connects, and writes what comes until it is told to stop.
 pub(crate) fn run(arguments: TapArguments) -> Result<ExitCode, Failure> {
@@ -39,6 +42,7 @@ pub(crate) fn run(arguments: TapArguments) -> Result<ExitCode, Failure> {
     let connections = plan.connections.iter().map(connect);
     let connections = connections.collect::<Result<Vec<_>, _>>()?;
 
+    let letters = plan.letters.store.as_deref().map(open_store).transpose()?;
     process::raise_descriptor_limit();
     let stop = Stop::default();
     stop.on_signals().map_err(Failure::runtime)?;
@@ -63,6 +67,7 @@ pub(crate) fn run(arguments: TapArguments) -> Result<ExitCode, Failure> {
     let tap = Tap {
         connections,
         admission: plan.admission,
+        letters,
         messages,
         events,
         quota: Arc::new(Quota::new(arguments.count)),
@@ -104,6 +109,30 @@ pub(crate) fn connect(plan: &ConnectionPlan) -> Result<Connect, Failure> {
         .hooks(hooks)
         .check()
         .map_err(Failure::usage)
+}
+
+/// The store, and the socket by which others reach this run. One that cannot be used now may be later: messages flow
+/// meanwhile, and events tell of it.
+fn open_store(path: &Path) -> Result<LetterBox, Failure> {
+    let store = match SqliteStore::open(path) {
+        Ok(store) => store,
+        Err(error @ OpenError::Unusable { .. }) if path.exists() => {
+            crate::complain(format_args!(
+                "{error}; letters wait in memory until it goes"
+            ));
+            SqliteStore::open_later(path)
+        }
+        Err(error) => return Err(Failure::usage(error)),
+    };
+    let listener = match Listener::bind(path) {
+        Ok(listener) => Some(listener),
+        Err(error @ ListenError::Taken(_)) => return Err(Failure::usage(error)),
+        Err(error @ ListenError::System { .. }) => {
+            crate::complain(format_args!("{error}; nobody can reach this run"));
+            None
+        }
+    };
+    Ok(LetterBox { store, listener })
 }
 
 fn open(place: &Place, ended: impl FnOnce(&Ended) + Send + 'static) -> Result<Lines, Failure> {

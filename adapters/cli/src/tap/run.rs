@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 
 use event_listener::Event as Notice;
 use ropewalk_core::{AdmissionLimits, Batch};
-use ropewalk_driver::{Connect, ConnectionHandle, Events, Fleet, Runtime};
+use ropewalk_driver::{Connect, ConnectionHandle, Events, Fleet, Letters, Runtime};
+use ropewalk_letters::SqliteStore;
 
 use super::counting::{Quota, Remaining, Rest, Tally};
 use super::summary::{Row, Summary};
 use crate::Failure;
+use crate::control::{self, Answer, Listener, Request, Standing};
 use crate::deadline::within;
 use crate::output::{Closed, Ended, Lines};
 use crate::process::Usage;
@@ -28,12 +30,20 @@ const SCRATCH_MAX: usize = 64 << 10;
 pub(super) struct Tap {
     pub(super) connections: Vec<Connect>,
     pub(super) admission: AdmissionLimits,
+    pub(super) letters: Option<LetterBox>,
     pub(super) messages: Lines,
     pub(super) events: Option<EventSink>,
     pub(super) quota: Arc<Quota>,
     /// How long to run.
     pub(super) time: Option<Duration>,
     pub(super) stop: Stop,
+}
+
+/// Where dead letters are kept.
+pub(super) struct LetterBox {
+    pub(super) store: SqliteStore,
+    /// How others reach this run; `None` if that was refused.
+    pub(super) listener: Option<Listener>,
 }
 
 /// Where events go.
@@ -55,7 +65,12 @@ impl Job for Tap {
 
     async fn run<R: Runtime>(self) -> Self::Output {
         let begun = Instant::now();
-        let builder = Fleet::<R>::builder().admission(self.admission);
+        let mut builder = Fleet::<R>::builder().admission(self.admission);
+        let mut listener = None;
+        if let Some(letters) = self.letters {
+            builder = builder.letter_store(letters.store);
+            listener = letters.listener;
+        }
         let mut fleet = builder.build().map_err(Failure::runtime)?;
         let clock = Clock::new(fleet.wall_time(ropewalk_core::Instant::ORIGIN));
         let events_written = self.events.as_ref().map(|sink| {
@@ -71,9 +86,11 @@ impl Job for Tap {
         });
         let messages_written = Done::default();
         let remaining = Arc::new(Remaining::new(self.connections.len()));
+        let mut handles = Vec::with_capacity(self.connections.len());
         let mut tallies = Vec::with_capacity(self.connections.len());
         for connect in self.connections {
-            let handle = fleet.open(connect);
+            let handle = Arc::new(fleet.open(connect));
+            handles.push(Arc::clone(&handle));
             let tally = Arc::new(Tally::default());
             tallies.push((Arc::clone(handle.name()), Arc::clone(&tally)));
             let writer = Writer {
@@ -93,6 +110,10 @@ impl Job for Tap {
                 }
             });
         }
+        if let Some(listener) = &listener {
+            let served = listener.serve(control(fleet.letters(), handles));
+            served.map_err(Failure::runtime)?;
+        }
         let why = match self.time {
             Some(time) => within::<R, _>(time, self.stop.wait())
                 .await
@@ -100,10 +121,17 @@ impl Job for Tap {
             None => self.stop.wait().await,
         };
         let report = fleet.shutdown(SHUTDOWN_MAX).await;
+        let letters = fleet.letters().counts();
         // A pipe that nobody reads must not keep the process: whatever it does not take in time is lost, and
         // whoever waits for its room is left behind.
         let output = within::<R, _>(FLUSH_MAX, async {
             messages_written.wait().await;
+            // Where events go the same way, the last ones tell of the end.
+            if let (Some(sink), Some(written)) = (&self.events, &events_written)
+                && sink.lines.is(&self.messages)
+            {
+                written.wait().await;
+            }
             self.messages.finish().await
         });
         let output = output.await;
@@ -120,11 +148,46 @@ impl Job for Tap {
             output,
             summary: Summary {
                 rows: Row::all(&tallies, &report),
+                letters,
                 time: begun.elapsed(),
                 usage: Usage::now(),
             },
         })
     }
+}
+
+/// Does what others ask of this run.
+fn control(letters: Letters, handles: Vec<Arc<ConnectionHandle>>) -> control::Fleet {
+    Arc::new(move |request| {
+        let (names, act): (_, fn(&ConnectionHandle)) = match request {
+            Request::Refresh { rate } => {
+                // There is a store, or there would be no socket to ask over.
+                drop(letters.refresh(rate));
+                return Answer::default();
+            }
+            Request::Pause { names } => (names, ConnectionHandle::pause),
+            Request::Resume { names } => (names, ConnectionHandle::resume),
+            Request::Status { names } => (names, |_| {}),
+        };
+        let is_known = |name: &String| handles.iter().any(|handle| **handle.name() == **name);
+        let unknown = names.iter().filter(|name| !is_known(name));
+        let unknown: Vec<_> = unknown.cloned().collect();
+        let is_meant = |handle: &&Arc<ConnectionHandle>| {
+            names.is_empty() || names.iter().any(|name| **name == **handle.name())
+        };
+        let meant = handles.iter().filter(is_meant);
+        let connections = meant.map(|handle| {
+            act(handle);
+            Standing {
+                name: handle.name().to_string(),
+                state: handle.state().to_string(),
+            }
+        });
+        Answer {
+            connections: connections.collect(),
+            unknown,
+        }
+    })
 }
 
 /// Writes the messages of one connection.
@@ -138,7 +201,7 @@ struct Writer {
 
 impl Writer {
     /// Writes until the connection ends, or until everything has to.
-    async fn write_all(mut self, handle: ConnectionHandle, stop: &Stop) {
+    async fn write_all(mut self, handle: Arc<ConnectionHandle>, stop: &Stop) {
         // Waiting for room in the output is what slows the socket down: nothing is asked for meanwhile.
         while let Some(batch) = handle.next_batch().await {
             match self.write(&batch).await {

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ropewalk_driver::Report;
+use ropewalk_driver::{LetterCounts, Report};
 
 use super::counting::Tally;
 use crate::process::Usage;
@@ -15,6 +15,8 @@ use crate::table::{Align, Table};
 /// The whole run.
 pub(super) struct Summary {
     pub(super) rows: Vec<Row>,
+    /// Of a run with a store.
+    pub(super) letters: Option<LetterCounts>,
     pub(super) time: Duration,
     pub(super) usage: Option<Usage>,
 }
@@ -87,6 +89,17 @@ impl fmt::Display for Summary {
             sum(|row| row.sockets),
             self.time.as_secs_f64(),
         )?;
+        if let Some(letters) = &self.letters {
+            writeln!(
+                f,
+                "{} dead letters, {} stored, {} lost; {} delivered again, {} failed again",
+                letters.taken,
+                letters.stored,
+                letters.dropped + letters.waiting,
+                letters.delivered,
+                letters.failed_again,
+            )?;
+        }
         match &self.usage {
             Some(usage) => writeln!(f, "{usage}"),
             None => Ok(()),

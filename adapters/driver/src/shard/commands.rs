@@ -85,6 +85,7 @@ impl<R: Runtime> Shard<R> {
                 }
             }
             Command::BytesGranted(bytes) => self.set.handle(now, Input::BytesGranted(bytes)),
+            Command::Redrive(link, letter) => self.redrive(now, &link, &letter),
             Command::Snapshot(link, promise) => {
                 let snapshot = link.id().and_then(|id| self.snapshot(id));
                 if let Some(snapshot) = snapshot {
@@ -123,6 +124,7 @@ impl<R: Runtime> Shard<R> {
             request: None,
             sockets: Vec::new(),
             outcomes: std::collections::BTreeMap::new(),
+            redriven: None,
         });
     }
 
@@ -174,6 +176,7 @@ pub(super) fn abandon(command: Command) {
         | Command::RetryNow(_)
         | Command::Admitted { .. }
         | Command::BytesGranted(_)
+        | Command::Redrive(..)
         | Command::Snapshot(..)
         | Command::SnapshotAll(_) => {}
     }

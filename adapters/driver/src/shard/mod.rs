@@ -5,6 +5,7 @@
 
 mod commands;
 mod outputs;
+mod redriving;
 mod streams;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -29,6 +30,7 @@ use crate::runtime::{Runtime, Timer};
 use crate::scope::Common;
 use crate::scoped::Scoped;
 use crate::slots::Slots;
+use redriving::Redriven;
 
 /// Shared by all sockets of a shard: what one read brings at most.
 const READ_BUFFER: usize = 64 << 10;
@@ -70,6 +72,8 @@ struct Member {
     /// The place of each of its sockets, dials included: rarely more than one.
     sockets: Vec<(SocketId, u32)>,
     outcomes: BTreeMap<MessageId, Promise<Outcome>>,
+    /// Outbound letters that are being sent again.
+    redriven: Option<Box<Redriven>>,
 }
 
 impl<R: Runtime> Shard<R> {

@@ -9,11 +9,11 @@ use ropewalk_core::{
 
 use super::Shard;
 use crate::application::call;
-use crate::letters::Letter;
 use crate::mailbox::Command;
 use crate::runtime::Runtime;
 use crate::scoped::Scoped;
 use crate::slots::{Stream, Work, Writing};
+use crate::store::LetterId;
 
 impl<R: Runtime> Shard<R> {
     /// Does everything that the last change has made necessary. Called after every change of the set.
@@ -59,6 +59,7 @@ impl<R: Runtime> Shard<R> {
                     message,
                     outcome,
                 } => {
+                    self.note_fate(connection, message, &outcome);
                     let promise = self
                         .member(connection)
                         .and_then(|member| member.outcomes.remove(&message));
@@ -76,12 +77,13 @@ impl<R: Runtime> Shard<R> {
                     }
                 }
                 Output::DeadLetter(letter) => {
-                    if let Some(member) = self.member(letter.connection) {
-                        let name = Arc::clone(&member.link.name);
-                        let letter = *letter;
-                        self.common.tray.push(Letter { name, letter });
-                    }
+                    self.file(*letter);
                 }
+                Output::Redriven {
+                    connection,
+                    letter,
+                    fate,
+                } => self.settle(connection, LetterId(letter), fate),
                 Output::Event(event) => {
                     if let Some(member) = self.member(event.connection) {
                         if let EventKind::State { to, .. } = event.kind {
@@ -101,6 +103,9 @@ impl<R: Runtime> Shard<R> {
                         }
                         if let Some(index) = member.resolving {
                             self.slots.release(index);
+                        }
+                        if let Some(keeper) = &self.common.keeper {
+                            keeper.ended(&member.link);
                         }
                         member.link.end(Some(*report));
                     }

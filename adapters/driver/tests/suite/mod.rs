@@ -19,6 +19,7 @@ mod processors;
 #[cfg(feature = "tls")]
 mod secure;
 mod sending;
+mod stores;
 mod transports;
 
 pub(crate) use batches::*;
@@ -31,6 +32,7 @@ pub(crate) use processors::*;
 #[cfg(feature = "tls")]
 pub(crate) use secure::*;
 pub(crate) use sending::*;
+pub(crate) use stores::*;
 pub(crate) use transports::*;
 
 use std::time::Duration;
@@ -71,11 +73,17 @@ macro_rules! tests {
             a_transport_of_ones_own_carries_messages
             a_transport_that_panics_fails_its_own_attempt
             compressed_messages_pass_both_ways
+            stored_letters_are_redriven_in_order_and_once
             compression_that_was_not_offered_is_refused
             connections_spread_over_shards_and_all_work
             corrupt_data_end_the_session_and_the_next_starts_afresh
             dropping_a_fleet_leaves_nothing_behind
+            a_letter_that_is_held_or_discarded_is_not_redriven
+            a_store_that_fails_stops_nothing_and_has_every_letter_later
             echoes_come_back_in_order
+            letters_left_from_before_go_to_the_connection_of_their_name
+            letters_that_cannot_wait_are_counted
+            letters_to_the_server_are_sent_again
             messages_that_must_not_wait_are_not_kept
             parameters_that_were_not_offered_fail_the_handshake
             queued_messages_follow_the_ready_script

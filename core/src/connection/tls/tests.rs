@@ -208,6 +208,7 @@ impl Bench {
                 | Output::Outcome { .. }
                 | Output::Room { .. }
                 | Output::DeadLetter(_)
+                | Output::Redriven { .. }
                 | Output::Removed(_) => {}
             }
         }
