@@ -70,11 +70,13 @@ async fn until_stored(events: &mut Events, letters: usize) {
 }
 
 async fn fate(events: &mut Events) -> (u64, Fate) {
-    let fate = |kind: &EventKind| match kind {
-        EventKind::Redriven { letter, fate } => Some((*letter, fate.clone())),
-        _ => None,
-    };
-    until(events, fate).await
+    until(events, |kind| {
+        let EventKind::Redriven { letter, fate } = kind else {
+            return None;
+        };
+        Some((*letter, fate.clone()))
+    })
+    .await
 }
 
 pub(crate) async fn stored_letters_are_redriven_in_order_and_once<R: Runtime>() {
@@ -294,11 +296,13 @@ impl LetterStore for Failing {
 }
 
 async fn not_stored(events: &mut Events) -> (String, u64) {
-    let not_stored = |kind: &EventKind| match kind {
-        EventKind::LettersNotStored { reason, waiting } => Some((reason.to_string(), *waiting)),
-        _ => None,
-    };
-    until(events, not_stored).await
+    until(events, |kind| {
+        let EventKind::LettersNotStored { reason, waiting } = kind else {
+            return None;
+        };
+        Some((reason.to_string(), *waiting))
+    })
+    .await
 }
 
 pub(crate) async fn a_store_that_fails_stops_nothing_and_has_every_letter_later<R: Runtime>() {
@@ -342,9 +346,11 @@ pub(crate) async fn letters_that_cannot_wait_are_counted<R: Runtime>() {
     let connect = Connect::to(&server.url()).unwrap().settings(settings);
     let (connect, _told) = rejecting(connect);
     fleet.open(connect);
-    let dropped = |kind: &EventKind| match kind {
-        EventKind::LettersDropped { total } => Some(*total),
-        _ => None,
+    let dropped = |kind: &EventKind| {
+        let EventKind::LettersDropped { total } = kind else {
+            return None;
+        };
+        Some(*total)
     };
     assert_eq!(until(&mut events, dropped).await, 1);
     let counts = letters.counts().unwrap();
