@@ -11,8 +11,10 @@ mod story;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bytes::Bytes;
 use ropewalk_core::{
-    Config, Consumer, Decode, Expect, Hooks, Message, ReadyStep, Reply, Resume, Settings, Template,
+    Acknowledge, Coalesce, Config, Consumer, Decode, Expect, Hooks, Message, ReadyStep, Reply,
+    Resume, Settings, Template,
 };
 
 use crate::script::DialPlan;
@@ -69,6 +71,10 @@ pub struct ConnectionPlan {
     pub resume: Option<u64>,
     /// Messages that begin with this do not decode.
     pub invalid: Option<String>,
+    /// What stands before this is what a message is about: a newer one replaces it.
+    pub coalesce: Option<String>,
+    /// What stands before this is what a request and its reply have in common.
+    pub acknowledge: Option<String>,
     /// Who takes its messages.
     pub consumer: Consumer,
     /// Whether they are taken from the start.
@@ -269,10 +275,22 @@ impl ConnectionPlan {
                 }
             })
         });
+        let coalesce = self.coalesce.clone().map(|separator| {
+            Coalesce::new(move |message| text_before(&separator, message.as_bytes()))
+        });
+        let acknowledge = self.acknowledge.clone().map(|separator| {
+            let other = separator.clone();
+            Acknowledge::new(
+                move |request| text_before(&separator, request.as_bytes()),
+                move |reply| text_before(&other, reply.as_bytes()),
+            )
+        });
         Hooks {
             ready: ready.collect(),
             resume,
             decode,
+            coalesce,
+            acknowledge,
             ..Hooks::default()
         }
     }
@@ -294,6 +312,11 @@ fn expect(wanted: String, refusal: Option<String>) -> Expect {
         }
         Ok(_) | Err(_) => Reply::Other,
     })
+}
+
+fn text_before(separator: &str, payload: &[u8]) -> Option<Bytes> {
+    let (before, _) = std::str::from_utf8(payload).ok()?.split_once(separator)?;
+    Some(Bytes::copy_from_slice(before.as_bytes()))
 }
 
 /// The number at the start of a message.

@@ -133,6 +133,8 @@ impl Reader {
                 "host" => plan.host = Some(value.into()),
                 "at" => plan.shares = Some(value.into()),
                 "invalid" => plan.invalid = Some(value.into()),
+                "coalesce" => plan.coalesce = Some(value.into()),
+                "acknowledge" => plan.acknowledge = Some(value.into()),
                 "resume" => {
                     let start = value
                         .parse()
@@ -252,6 +254,8 @@ fn new_plan(name: &str) -> ConnectionPlan {
         ready: Vec::new(),
         resume: None,
         invalid: None,
+        coalesce: None,
+        acknowledge: None,
         consumer: Consumer::Pull,
         consuming: Consuming::Yes,
         dials: Vec::new(),

@@ -1,7 +1,7 @@
 //! What the application does, or waits for.
 
-use ropewalk_core::Message;
 use ropewalk_core::settings::parse_duration;
+use ropewalk_core::{Lane, Message, Offline};
 
 use super::{Action, Scenario};
 use crate::words::{Word, hex};
@@ -64,17 +64,31 @@ pub(super) fn action(scenario: &Scenario, verb: &str, rest: &[Word]) -> Result<A
     })
 }
 
-/// `"TEXT"`, `text "TEXT"`, `binary HEX…`; `idempotent` before any of them.
+/// `"TEXT"` or `binary HEX…`, behind its attributes.
 fn message(rest: &[Word]) -> Result<Message, String> {
-    let wrong = || "expected [idempotent] \"TEXT\" or [idempotent] binary HEX".to_owned();
+    let wrong = || {
+        "expected \"TEXT\" or binary HEX, and before it any of idempotent, ttl=TIME, lane=priority \
+         and offline=refuse"
+            .to_owned()
+    };
     let (first, tail) = rest.split_first().ok_or_else(wrong)?;
-    match first.plain() {
-        Some("idempotent") => message(tail).map(Message::idempotent),
-        Some("binary") => Ok(Message::binary(hex(tail)?)),
-        Some(_) => Err(wrong()),
-        None if tail.is_empty() => String::from_utf8(first.bytes.clone())
-            .map(Message::text)
-            .map_err(|_| "a text message is UTF-8".into()),
-        None => Err(wrong()),
+    let Some(word) = first.plain() else {
+        return match tail {
+            [] => String::from_utf8(first.bytes.clone())
+                .map(Message::text)
+                .map_err(|_| "a text message is UTF-8".into()),
+            _ => Err(wrong()),
+        };
+    };
+    match (word, word.strip_prefix("ttl=")) {
+        ("binary", _) => Ok(Message::binary(hex(tail)?)),
+        ("idempotent", _) => message(tail).map(Message::idempotent),
+        ("lane=priority", _) => message(tail).map(|message| message.lane(Lane::Priority)),
+        ("offline=refuse", _) => message(tail).map(|message| message.offline(Offline::Refuse)),
+        (_, Some(time)) => {
+            let ttl = parse_duration(time).map_err(|error| error.to_string())?;
+            message(tail).map(|message| message.ttl(ttl))
+        }
+        (_, None) => Err(wrong()),
     }
 }
