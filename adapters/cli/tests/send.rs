@@ -1,5 +1,7 @@
 //! `ropewalk send` from outside.
 
+#![allow(clippy::unwrap_used, reason = "what fails here is a test")]
+
 mod support;
 
 use std::io::Write;
