@@ -355,11 +355,4 @@ mod tests {
         }
         assert!(named_url("=ws://a").is_err());
     }
-
-    #[test]
-    fn commands_of_later_versions_are_told_from_typing_errors() {
-        let refused = |line: &[&str]| later(&Arguments::try_parse_from(line).unwrap_err());
-        assert_eq!(refused(&["ropewalk", "send", "ws://a"]), Some("send"));
-        assert_eq!(refused(&["ropewalk", "tab", "ws://a"]), None);
-    }
 }
