@@ -40,7 +40,7 @@ fn every_message_has_the_one_end_that_it_may_have() {
 }
 
 #[test]
-#[ignore = "a hundred thousand lives take too long for every day: the gate runs this in release"]
+#[ignore = "a hundred thousand lives take too long for every day: `.ci/run` plays them in release"]
 fn every_message_has_the_one_end_that_it_may_have_in_very_many_lives() {
     check(2_000..102_000);
 }

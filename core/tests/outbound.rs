@@ -123,9 +123,11 @@ fn drops_are_told_once_a_second() {
     let told: Vec<_> = pair
         .kinds()
         .into_iter()
-        .filter_map(|kind| match kind {
-            EventKind::Dropped { policy, total } => Some((*policy, *total)),
-            _ => None,
+        .filter_map(|kind| {
+            let EventKind::Dropped { policy, total } = kind else {
+                return None;
+            };
+            Some((*policy, *total))
         })
         .collect();
     assert_eq!(told, [(DropPolicy::Oldest, 1), (DropPolicy::Oldest, 5)]);
