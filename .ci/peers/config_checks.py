@@ -80,7 +80,7 @@ WRONG_LINES = [
     (["echo"], "URL"),
     (["demo", "--connections", "0"], "--connections"),
     (["letters", "list", "store"], "version"),
-    (["send", "ws://127.0.0.1/"], "version"),
+    (["send"], "URL"),
 ]
 
 
