@@ -81,7 +81,7 @@ WRONG_LINES = [
     (["demo", "--connections", "0"], "--connections"),
     (["letters", "list", "/nowhere/store"], "/nowhere/store"),
     (["letters", "retry", "/nowhere/store"], "ID"),
-    (["send", "ws://127.0.0.1/"], "version"),
+    (["send"], "URL"),
 ]
 
 

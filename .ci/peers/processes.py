@@ -56,9 +56,10 @@ class Ended:
 class Ropewalk:
     """A run of the command; leaving the block ends it, whatever it does."""
 
-    def __init__(self, tools, *arguments, stdout=asyncio.subprocess.PIPE):
+    def __init__(self, tools, *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE):
         self.arguments = [tools.ropewalk, *map(str, arguments)]
         self.environment = {**os.environ, **tools.environment}
+        self.stdin = stdin
         self.stdout = stdout
 
     async def __aenter__(self):
@@ -66,7 +67,7 @@ class Ropewalk:
         self.process = await asyncio.create_subprocess_exec(
             *self.arguments,
             env=self.environment,
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=self.stdin,
             stdout=self.stdout,
             stderr=pipe,
             limit=LINE_MAX,
