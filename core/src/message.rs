@@ -99,7 +99,7 @@ impl Message {
 
     /// Limits how long the message may wait to be written, from the moment that the connection accepts it; then its
     /// outcome is [`Outcome::Expired`](crate::Outcome::Expired). Default: no limit. What is already on its way does not
-    /// expire. Zero counts as one nanosecond.
+    /// expire; if its socket is lost, it does not go out again. Zero counts as one nanosecond.
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Self {
         let nanos = u64::try_from(ttl.as_nanos()).unwrap_or(u64::MAX);

@@ -1,5 +1,7 @@
 //! `ropewalk send` from outside.
 
+#![allow(clippy::unwrap_used, reason = "a failure here fails the test")]
+
 mod support;
 
 use std::io::Write;

@@ -91,9 +91,10 @@ impl Ledger {
         let mut result = Ok(());
         self.note_wish(id, |account| {
             let is_offline = refused.cause == SendErrorCause::Offline;
-            result = match account.state {
-                State::Open if is_offline => Err("refuses a message, and is open (S1)".to_owned()),
-                _ => account.out.refused(&refused.message, refused.cause),
+            result = if is_offline && account.state == State::Open {
+                Err("refuses a message, and is open (S1)".to_owned())
+            } else {
+                account.out.refused(&refused.message, refused.cause)
             };
         });
         if let Err(problem) = result {
