@@ -244,7 +244,8 @@ pub enum Outcome {
     Written,
     /// The reply that it awaited, which was delivered like any other message, too.
     Acknowledged(Box<Message>),
-    /// The socket was lost after the kernel had accepted some of its bytes, not all.
+    /// The socket was lost after the kernel had accepted some of its bytes, not all, and the message does not go out again:
+    /// it may not, or its time was over, or there was no other socket.
     Interrupted,
     /// The connection ended for good before its first byte was written; or the socket was lost, and the message was
     /// [not to wait](crate::Offline::Refuse) for another.

@@ -99,7 +99,8 @@ impl Message {
 
     /// Limits how long the message may wait to be written, from the moment that the connection accepts it; then its
     /// outcome is [`Outcome::Expired`](crate::Outcome::Expired). Default: no limit. What is already on its way does not
-    /// expire. Counted in milliseconds, rounded up, from 1; a limit of more than 49 days is none.
+    /// expire; if its socket is lost, it does not go out again. Counted in milliseconds, rounded up, from 1; a limit of more
+    /// than 49 days is none.
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Self {
         let millis = ttl.as_nanos().div_ceil(1_000_000).max(1);

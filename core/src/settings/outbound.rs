@@ -61,7 +61,8 @@ pub enum Overflow {
     /// Its sender gets it back at once.
     Reject,
     /// The messages that have waited longest give way, those of the priority lane last. For feeds of which the newest
-    /// matters. What is on its way cannot give way; where nothing else waits, the new message is dropped.
+    /// matters. What a socket has begun cannot give way; where the others would not be enough, only the new message
+    /// is dropped.
     DropOldest,
     /// It is dropped. For telemetry of which the beginning of a jam matters.
     DropNewest,
