@@ -22,8 +22,9 @@ use super::server::{Play, Server, open, read_request};
 
 const MESSAGE_BYTES_MAX: usize = 2 * MIB;
 
-/// What a message that waits to be sent costs beside its payload, at most.
-const MESSAGE_OVERHEAD: usize = 256;
+/// What a message that waits to be sent costs beside its payload, at most: a receipt, an entry for its outcome, and its
+/// places in the mailbox and in the queue, each of which has up to three times its share while it grows.
+const MESSAGE_OVERHEAD: usize = 320;
 
 /// All of them, one after the other.
 pub(crate) fn all<R: Runtime>(pings_count: usize) {
