@@ -115,7 +115,11 @@ pub(crate) async fn a_plain_connection_can_be_secure<R: Runtime>() {
 pub(crate) async fn a_server_that_nobody_vouches_for_is_told_nothing<R: Runtime>() {
     let (tell, told) = channel();
     let tell = Mutex::new(tell);
+    let (queued, is_queued) = channel();
+    let is_queued = Mutex::new(is_queued);
     let server = Authority::new().server(move |_, mut stream| {
+        // Nothing is shown before the message waits.
+        is_queued.lock().unwrap().recv().unwrap();
         let mut heard = Vec::new();
         // Ends with the client's alert.
         let end = stream.read_to_end(&mut heard);
@@ -125,6 +129,7 @@ pub(crate) async fn a_server_that_nobody_vouches_for_is_told_nothing<R: Runtime>
     let mut events = fleet.events();
     let handle = fleet.open(secure(&server, Authority::new().trusted()));
     let receipt = handle.sender().send("a secret").await.unwrap();
+    queued.send(()).unwrap();
     let event = until(&mut events, |kind| matches!(kind, EventKind::GaveUp { .. })).await;
     let EventKind::GaveUp {
         reason: CloseReason::Tls(error),
