@@ -64,6 +64,7 @@ pub(crate) enum Command {
         stage: Stage,
     },
     BytesGranted(u64),
+    CallGranted(ConnectionId),
     Snapshot(Arc<Link>, Promise<Snapshot>),
     SnapshotAll(Promise<Vec<Snapshot>>),
 }

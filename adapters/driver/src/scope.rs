@@ -1,5 +1,6 @@
 //! What a fleet's shards share, and the end of all of it.
 
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use crate::handle::ConnectionHandle;
 use crate::letters::{LetterBounds, Tray};
 use crate::link::Link;
 use crate::mailbox::{Command, Mailbox, Opening};
-use crate::process;
+use crate::process::Worker;
 use crate::report::{Ledger, Report};
 use crate::runtime::Runtime;
 use crate::scoped::Scoped;
@@ -46,6 +47,7 @@ pub(crate) struct Plan {
     pub(crate) limits: AdmissionLimits,
     pub(crate) events_max: usize,
     pub(crate) letters: LetterBounds,
+    pub(crate) processor_calls_max: NonZeroU32,
 }
 
 /// Owns tasks and connections: dropping it ends them.
@@ -62,7 +64,7 @@ impl Scope {
         let mailboxes = berths.iter().map(|berth| Arc::clone(&berth.mailbox));
         Self(Arc::new(Common {
             clock: Clock::start(),
-            gate: Gate::new(plan.limits, mailboxes.collect()),
+            gate: Gate::new(plan.limits, plan.processor_calls_max, mailboxes.collect()),
             ring: Arc::new(Ring::new(plan.events_max)),
             tray: Arc::new(Tray::new(plan.letters)),
             ledger: Arc::default(),
@@ -114,9 +116,11 @@ impl Scope {
                 mailbox,
             ));
         }
+        let processor = settings.processor;
         let worker = connect.process.map(|process| {
             let scoped = Scoped::new();
-            let task = scoped.leashed(process::work(Arc::clone(&link), process));
+            let worker = Worker::new(Arc::clone(&link), process, &processor);
+            let task = scoped.leashed(worker);
             (scoped, task)
         });
         let (scoped, task) = worker.unzip();

@@ -127,10 +127,11 @@ impl Inbound {
 
     /// Whether there is a batch for a consumer that asked, and its time has come.
     pub(crate) fn has_due(&mut self, now: Instant, policy: &BatchPolicy) -> bool {
-        let is_due = self
-            .next_source(now, policy)
-            .is_some_and(|(due, _)| due.is_due(now));
-        if !is_due || self.asks == 0 {
+        if self.asks == 0 {
+            return false;
+        }
+        let next = self.next_source(now, policy);
+        if !next.is_some_and(|(due, _)| due.is_due(now)) {
             return false;
         }
         let is_below = self.is_below_limit();

@@ -82,6 +82,10 @@ fn the_defaults_are_those_that_are_documented_and_are_valid() {
             linger: ms(5),
             idle: IdleFlush::AtOnce,
         },
+        processor: ProcessorSettings {
+            workers: WorkerBounds { min: 1, max: 4 },
+            order: Order::Strict,
+        },
         retry: RetryPolicy {
             initial: ms(100),
             factor: 2.0,
