@@ -76,11 +76,13 @@ pub use bytes::Bytes;
 pub use classify::Class;
 pub use event::{Counters, Event, EventKind, GaveUpCause, Outcome, Reading, State};
 pub use hooks::{
-    Acknowledge, Coalesce, Decode, Expect, Hooks, PerKey, Provider, ReadyStep, Reply, Resume, Template,
-    Urgency, Urgent,
+    Acknowledge, Coalesce, Decode, Expect, Hooks, PerKey, Provider, ReadyStep, Reply, Resume,
+    Template, Urgency, Urgent,
 };
 pub use ids::{ConnectionId, SocketId};
-pub use io::{AdmissionRequest, CallRequest, ConnectionReport, Consumer, Input, Output, Peer, Shutdown};
+pub use io::{
+    AdmissionRequest, CallRequest, ConnectionReport, Consumer, Input, Output, Peer, Shutdown,
+};
 pub use letter::{DeadLetter, Direction, Stage};
 pub use message::{Kind, Lane, Message, MessageId, Offline, Resend};
 pub use outbound::{Report, Room, SendError, SendErrorCause};

@@ -13,8 +13,8 @@ use proptest::prelude::*;
 use ropewalk_core::admission::{Answer, Calls, Ticket};
 use ropewalk_core::settings::{Order, ProcessorSettings, WorkerBounds};
 use ropewalk_core::{
-    Batch, Consumer, EventKind, Hooks, Input, MessageRef, PerKey, Settings, Shutdown, TransportError,
-    TransportErrorKind, Verdict,
+    Batch, Consumer, EventKind, Hooks, Input, MessageRef, PerKey, Settings, Shutdown,
+    TransportError, TransportErrorKind, Verdict,
 };
 
 /// The key of a message of these tests: what stands before its first space.
@@ -63,7 +63,10 @@ fn taken(pair: &mut Pair) -> Vec<Batch> {
 }
 
 fn texts(batch: &Batch) -> Vec<String> {
-    batch.iter().map(|it| it.text().unwrap().to_owned()).collect()
+    batch
+        .iter()
+        .map(|it| it.text().unwrap().to_owned())
+        .collect()
 }
 
 #[test]
@@ -110,7 +113,9 @@ fn a_retry_holds_back_the_messages_of_its_key_and_no_others() {
     let [a, b] = taken(&mut pair).try_into().unwrap();
     pair.receive(&[text("a2"), text("b2")].concat());
     assert!(taken(&mut pair).is_empty(), "both keys are busy");
-    judge(&mut pair, a, |_| Verdict::retry_after(Duration::from_secs(1)));
+    judge(&mut pair, a, |_| {
+        Verdict::retry_after(Duration::from_secs(1))
+    });
     assert!(taken(&mut pair).is_empty());
     ack(&mut pair, b);
     let [b] = taken(&mut pair).try_into().unwrap();

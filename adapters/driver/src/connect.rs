@@ -14,8 +14,8 @@ use ropewalk_core::target::Dialler;
 use ropewalk_core::target::UrlProblem;
 use ropewalk_core::{
     Acknowledge, AttemptRequest, Batch, Bytes, Coalesce, Config, ConfigError, Decode, Expect,
-    Hooks, Judged, Message, MessageRef, PerKey, Provider, ReadyStep, Reply, Resume, Settings, Target,
-    TargetError, Template, TlsConfig, Urgency, Urgent,
+    Hooks, Judged, Message, MessageRef, PerKey, Provider, ReadyStep, Reply, Resume, Settings,
+    Target, TargetError, Template, TlsConfig, Urgency, Urgent,
 };
 
 use crate::application::{Process, Provide, Transport, guard};
@@ -473,9 +473,8 @@ fn guarded(hooks: Hooks) -> Hooks {
         coalesce: coalesce.map(|coalesce| {
             Coalesce::new(move |message| guard(|| coalesce.key(message)).unwrap_or(None))
         }),
-        per_key: per_key.map(|per_key| {
-            PerKey::new(move |message| guard(|| per_key.hash(message)).ok())
-        }),
+        per_key: per_key
+            .map(|per_key| PerKey::new(move |message| guard(|| per_key.hash(message)).ok())),
         acknowledge: acknowledge.map(|acknowledge| {
             let request = acknowledge.clone();
             Acknowledge::new(

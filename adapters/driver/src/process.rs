@@ -95,7 +95,9 @@ async fn judge(process: Process, batch: Batch) -> Judged {
         Ok(_) => kept.refuse_all(&Verdict::reject(
             "the processor returned verdicts on another batch",
         )),
-        Err(panicked) => kept.refuse_all(&Verdict::reject(format_args!("the processor {panicked}"))),
+        Err(panicked) => {
+            kept.refuse_all(&Verdict::reject(format_args!("the processor {panicked}")))
+        }
     }
 }
 

@@ -170,7 +170,10 @@ impl Ledger {
                     self.complain(format!("a timeout in the past: {next_timeout:?}"));
                 }
             }
-            Output::Admission(_) | Output::ReadAll { .. } | Output::Room { .. } => {}
+            Output::Admission(_)
+            | Output::Call(_)
+            | Output::ReadAll { .. }
+            | Output::Room { .. } => {}
         }
     }
 

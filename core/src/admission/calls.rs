@@ -100,7 +100,12 @@ impl Calls {
     /// The shard is gone, with its calls and wishes.
     pub fn shard_ended(&mut self, shard: u32) {
         self.running_in_all -= self.running.remove(&shard).unwrap_or(0);
-        let gone: Vec<_> = self.waiting.keys().filter(|it| it.shard == shard).copied().collect();
+        let gone: Vec<_> = self
+            .waiting
+            .keys()
+            .filter(|it| it.shard == shard)
+            .copied()
+            .collect();
         for ticket in gone {
             self.forget(ticket);
         }
@@ -143,7 +148,8 @@ impl Calls {
 
     fn forget(&mut self, ticket: Ticket) -> Option<Wish> {
         let wish = self.waiting.remove(&ticket)?;
-        self.by_need.remove(&(Reverse(wish.messages), wish.number, ticket));
+        self.by_need
+            .remove(&(Reverse(wish.messages), wish.number, ticket));
         self.by_age.remove(&(wish.number, ticket));
         Some(wish)
     }

@@ -298,9 +298,10 @@ impl Inbound {
     fn is_below_limit(&self) -> bool {
         // While no call runs one may always begin, whatever the limit has become meanwhile.
         self.outstanding_batches == 0
-            || self.spread.as_ref().is_some_and(|spread| {
-                self.outstanding_batches < spread.workers.limit_while_busy()
-            })
+            || self
+                .spread
+                .as_ref()
+                .is_some_and(|spread| self.outstanding_batches < spread.workers.limit_while_busy())
     }
 
     /// What could be handed out next, and when.
@@ -318,7 +319,10 @@ impl Inbound {
                 // What is to be tried again has waited longer than anything else.
                 let is_first = |(due, _): &(Instant, Source)| due.is_due(now);
                 again.filter(is_first).or_else(|| {
-                    [lane, again].into_iter().flatten().min_by_key(|(due, _)| *due)
+                    [lane, again]
+                        .into_iter()
+                        .flatten()
+                        .min_by_key(|(due, _)| *due)
                 })
             }
         }

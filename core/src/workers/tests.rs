@@ -17,7 +17,9 @@ fn throughput(workers: &mut Controlled, rate: impl Fn(f64) -> f64) -> f64 {
     let mut noise = 1_u64;
     // A tenth more or less.
     let mut work = || {
-        noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        noise = noise
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         0.01 * (0.9 + 0.2 * f64::from((noise >> 40) as u32) / f64::from(1 << 24))
     };
     let (mut now, mut ended) = (0.0, 0);

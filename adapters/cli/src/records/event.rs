@@ -86,6 +86,10 @@ enum What<'a> {
         direction: &'static str,
         stage: &'static str,
     },
+    Scaled {
+        from: u16,
+        to: u16,
+    },
     Reading {
         reading: &'static str,
     },
@@ -154,7 +158,7 @@ impl EventRecords {
                 out.push(b'\n');
             }
             EventForm::Human => match record.what {
-                What::State { .. } | What::Reading { .. } => {}
+                What::State { .. } | What::Scaled { .. } | What::Reading { .. } => {}
                 What::Ready { .. }
                 | What::Closed { .. }
                 | What::Retrying { .. }
@@ -230,6 +234,10 @@ impl EventRecords {
                 seq: *seq,
                 direction: direction.name(),
                 stage: stage.name(),
+            },
+            EventKind::Scaled { from, to } => What::Scaled {
+                from: *from,
+                to: *to,
             },
             EventKind::Reading(reading) => What::Reading {
                 reading: match reading {
@@ -309,6 +317,7 @@ impl fmt::Display for Record<'_> {
                 direction,
                 stage,
             } => write!(f, "dead letter: {direction} message {seq} ({stage})"),
+            What::Scaled { from, to } => write!(f, "{from} calls at once, now {to}"),
             What::Reading { reading } => write!(f, "reading {reading}"),
             What::Missed { events } => write!(f, "{events} events were too fast to be shown"),
             What::Other { detail } => f.write_str(detail),
