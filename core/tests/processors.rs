@@ -17,16 +17,18 @@ use ropewalk_core::{
     TransportError, TransportErrorKind, Verdict,
 };
 
-/// The key of a message of these tests: what stands before its first space.
+/// The key of a message of these tests: its first byte.
 fn key(message: MessageRef<'_>) -> Option<u8> {
     message.as_bytes().first().copied()
 }
 
 fn settings(order: Order, max: u16) -> Settings {
-    let mut settings = Settings::default();
-    settings.processor = ProcessorSettings {
-        workers: WorkerBounds { min: max, max },
-        order,
+    let mut settings = Settings {
+        processor: ProcessorSettings {
+            workers: WorkerBounds { min: max, max },
+            order,
+        },
+        ..Settings::default()
     };
     settings.backoff.initial = Duration::from_millis(10);
     settings.backoff.floor = Duration::from_millis(1);

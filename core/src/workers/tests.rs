@@ -44,7 +44,7 @@ fn throughput(workers: &mut Controlled, rate: impl Fn(f64) -> f64) -> f64 {
             let (began, _) = running.swap_remove(index);
             ended += 1;
             let latency = Duration::from_secs_f64(now - began);
-            workers.end(at(now), latency, running.len() as u16);
+            workers.end(at(now), latency, u16::try_from(running.len()).unwrap());
         }
     }
     f64::from(ended) / now
