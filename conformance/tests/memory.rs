@@ -147,6 +147,7 @@ impl World {
                 }
                 Output::Idle { .. } => return dialled,
                 Output::Admission(_)
+                | Output::Call(_)
                 | Output::Provide { .. }
                 | Output::Resolve { .. }
                 | Output::ShutdownWrite { .. }

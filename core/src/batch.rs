@@ -18,8 +18,13 @@ pub struct Batch {
     attempt: u32,
     first_failed_at: Option<Instant>,
     letter: Option<u64>,
+    lane: LaneNumber,
+    handed_at: Instant,
     contents: Arc<Contents>,
 }
+
+/// Which of a connection's lanes messages are in.
+pub(crate) type LaneNumber = u16;
 
 /// The arena and the ends of the messages in it.
 #[derive(Debug, Default)]
@@ -138,8 +143,25 @@ impl Batch {
             attempt,
             first_failed_at: None,
             letter: None,
+            lane: 0,
+            handed_at: Instant::ORIGIN,
             contents: Arc::new(contents),
         }
+    }
+
+    /// Notes where it comes from, and when it was handed out.
+    pub(crate) fn handed_out(mut self, now: Instant, lane: LaneNumber) -> Self {
+        self.handed_at = now;
+        self.lane = lane;
+        self
+    }
+
+    pub(crate) fn lane(&self) -> LaneNumber {
+        self.lane
+    }
+
+    pub(crate) fn handed_at(&self) -> Instant {
+        self.handed_at
     }
 
     pub(crate) fn first_failed_at(mut self, at: Option<Instant>) -> Self {

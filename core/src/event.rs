@@ -139,6 +139,13 @@ pub enum EventKind {
         /// What became of it.
         fate: Fate,
     },
+    /// The processor's calls may be more, or fewer, at once than was told last. A second passes between two of these.
+    Scaled {
+        /// How many it was.
+        from: u16,
+        /// How many it is.
+        to: u16,
+    },
     /// The inbound queue is full and its socket is no longer read, or is read again. A pause is told once a
     /// second at most, its end only if the pause was.
     Reading(Reading),
@@ -321,6 +328,8 @@ pub struct Counters {
     pub stale_inputs: u64,
     /// Time spent ready, over all sessions that have ended.
     pub uptime: Duration,
+    /// Calls of the processor that may run at once, as far as its latency has shown; 0 without a processor.
+    pub workers: u16,
     /// The last ping's round trip, in microseconds; 0 before the first.
     pub round_trip_last_micros: u32,
     /// The smoothed round trip (RFC 6298's α = 1/8), in microseconds.

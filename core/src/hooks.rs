@@ -1,6 +1,7 @@
 //! What can be configured of a connection only as code.
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -29,6 +30,9 @@ pub struct Hooks {
     /// Which outbound messages replace one another while they wait. Needed with
     /// [`Overflow::Coalesce`](crate::settings::Overflow::Coalesce), and of no effect without.
     pub coalesce: Option<Coalesce>,
+    /// Which inbound messages keep their order among themselves. Needed with
+    /// [`Order::PerKey`](crate::settings::Order::PerKey), and of no effect without.
+    pub per_key: Option<PerKey>,
     /// Which inbound message answers which outbound one. Default: none does, and a message's way ends with the kernel.
     pub acknowledge: Option<Acknowledge>,
     /// Whether each attempt's request is asked for. Default: [`Provider::None`].
@@ -285,6 +289,43 @@ impl fmt::Debug for Coalesce {
     }
 }
 
+/// Finds what an inbound message is about, so that a processor gets all that is about one thing in the order of its
+/// arrival.
+#[derive(Clone)]
+pub struct PerKey(Arc<dyn Fn(MessageRef<'_>) -> u64 + Send + Sync>);
+
+impl PerKey {
+    /// Messages for which `key` finds equal keys keep their order; those without a key keep theirs, too.
+    pub fn new<K: Hash>(key: impl Fn(MessageRef<'_>) -> Option<K> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(move |message| hash(&key(message))))
+    }
+
+    /// The same, for keys that are a part of the message: nothing is copied.
+    pub fn part(
+        key: impl for<'m> Fn(MessageRef<'m>) -> Option<&'m [u8]> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(move |message| hash(&key(message))))
+    }
+
+    /// A hash of the key of `message`.
+    pub fn hash(&self, message: MessageRef<'_>) -> u64 {
+        (self.0)(message)
+    }
+}
+
+/// The same in every run: it decides in which order outputs come.
+fn hash(key: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish()
+}
+
+impl fmt::Debug for PerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PerKey(..)")
+    }
+}
+
 /// Finds what a request and its reply have in common, such as the `id` of JSON-RPC.
 ///
 /// A written message that has an identifier waits for the message that has the same:
@@ -392,6 +433,7 @@ impl fmt::Debug for Hooks {
             decode,
             urgent,
             coalesce,
+            per_key,
             acknowledge,
             provider,
         } = self;
@@ -401,6 +443,7 @@ impl fmt::Debug for Hooks {
             .field("decode", decode)
             .field("urgent", urgent)
             .field("coalesce", coalesce)
+            .field("per_key", per_key)
             .field("acknowledge", acknowledge)
             .field("provider", provider)
             .finish()

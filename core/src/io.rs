@@ -63,15 +63,22 @@ pub enum Input {
         /// The socket that ended.
         socket: SocketId,
     },
-    /// The consumer waits for a batch. In the pull style this also says that it is done with all before.
+    /// The answer to [`CallRequest::Ask`].
+    CallGranted {
+        /// Whose call may begin.
+        connection: ConnectionId,
+    },
+    /// The consumer waits for a batch. In the pull style this also says that it is done with all before; a processor asks once for
+    /// each call that may run beside those that do.
     Ask {
         /// Whose messages it wants.
         connection: ConnectionId,
     },
     /// The processor returned a batch with its verdicts.
     Judged(Judged),
-    /// A dead letter goes back to its connection's consumer, behind all that waits there. Its fate is told by
-    /// [`Output::Redriven`]; there is none if the connection ends first, and its message counts as dropped then.
+    /// A dead letter goes back to its connection's consumer, behind all that waits there; if messages keep only
+    /// the order of their keys, behind all of its key. Its fate is told by [`Output::Redriven`]; there is none if
+    /// the connection ends first, and its message counts as dropped then.
     Redrive(Box<Redrive>),
     /// Time has passed; send it at the latest at the deadline that [`Output::Idle`] named.
     Timeout,
@@ -93,6 +100,9 @@ pub enum Output {
     },
     /// Pass this on to the [`Admission`](crate::admission::Admission) that the shards share.
     Admission(AdmissionRequest),
+    /// Pass this on to the [`Calls`](crate::admission::Calls) that the shards share. Only if the set
+    /// [shares its calls](crate::ConnectionSet::sharing_calls).
+    Call(CallRequest),
     /// Resolve a host name; answer with [`Input::Resolved`]. A literal address is not asked for.
     Resolve {
         /// Whose attempt it is for.
@@ -226,6 +236,28 @@ pub enum AdmissionRequest {
     TakeBytes(u64),
     /// Return bytes.
     GiveBytes(u64),
+}
+
+/// What a connection wants of the processor calls that all connections share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallRequest {
+    /// Ask for one call; answered by [`Input::CallGranted`]. Asked again when much more waits.
+    Ask {
+        /// Who asks.
+        connection: ConnectionId,
+        /// How many messages wait.
+        waiting: u32,
+    },
+    /// A call that was granted has ended, or was not needed.
+    End {
+        /// Whose call.
+        connection: ConnectionId,
+    },
+    /// The connection has ended: it wants no call any more.
+    Withdraw {
+        /// Who asked.
+        connection: ConnectionId,
+    },
 }
 
 /// How a connection is to end.

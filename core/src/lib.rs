@@ -67,6 +67,7 @@ mod seed;
 mod set;
 mod time;
 mod timers;
+mod workers;
 
 pub use admission::{Admission, AdmissionLimits};
 pub use backoff::{Backoff, Ended};
@@ -75,11 +76,13 @@ pub use bytes::Bytes;
 pub use classify::Class;
 pub use event::{Counters, Event, EventKind, GaveUpCause, Outcome, Reading, State};
 pub use hooks::{
-    Acknowledge, Coalesce, Decode, Expect, Hooks, Provider, ReadyStep, Reply, Resume, Template,
-    Urgency, Urgent,
+    Acknowledge, Coalesce, Decode, Expect, Hooks, PerKey, Provider, ReadyStep, Reply, Resume,
+    Template, Urgency, Urgent,
 };
 pub use ids::{ConnectionId, SocketId};
-pub use io::{AdmissionRequest, ConnectionReport, Consumer, Input, Output, Peer, Shutdown};
+pub use io::{
+    AdmissionRequest, CallRequest, ConnectionReport, Consumer, Input, Output, Peer, Shutdown,
+};
 pub use letter::{DeadLetter, Direction, Fate, Redrive, Stage};
 pub use message::{Kind, Lane, Message, MessageId, Offline, Resend};
 pub use outbound::{Report, Room, SendError, SendErrorCause};

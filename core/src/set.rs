@@ -8,10 +8,10 @@ use std::collections::{BTreeSet, VecDeque};
 use std::io::IoSlice;
 use std::sync::Arc;
 
-use crate::connection::{Connection, Step, Turn, Unit};
+use crate::connection::{Connection, Sharing, Step, Turn, Unit};
 use crate::event::{Counters, Reading, State};
 use crate::ids::{ConnectionId, SocketId};
-use crate::io::{Consumer, Input, Output, Shutdown};
+use crate::io::{CallRequest, Consumer, Input, Output, Shutdown};
 use crate::message::{Message, MessageId};
 use crate::outbound::{KEPT_BYTES, Report, SendError, SendErrorCause};
 use crate::seed::{Jitter, Secrets, Seed};
@@ -44,6 +44,7 @@ pub struct ConnectionSet {
     scratch: Vec<u8>,
     plan: Vec<Unit>,
     budget: Budget,
+    calls: Sharing,
 }
 
 #[derive(Debug, Default)]
@@ -69,7 +70,17 @@ impl ConnectionSet {
             scratch: Vec::new(),
             plan: Vec::new(),
             budget: Budget::new(),
+            calls: Sharing::Alone,
         }
+    }
+
+    /// A set whose connections ask for each call of their processors ([`Output::Call`]), so that many sets can share a number of
+    /// calls. Without this only a connection's own settings limit them.
+    #[must_use]
+    pub fn sharing_calls(mut self) -> Self {
+        debug_assert!(self.is_empty(), "calls that run already were not asked for");
+        self.calls = Sharing::Shared;
+        self
     }
 
     /// Adds a connection, which begins to dial at once.
@@ -169,6 +180,13 @@ impl ConnectionSet {
                     connection.admitted(step, stage);
                 });
             }
+            Input::CallGranted { connection } => {
+                let taken = self.step(now, connection, Connection::call_granted);
+                if taken.is_none() {
+                    self.out
+                        .push_back(Output::Call(CallRequest::End { connection }));
+                }
+            }
             Input::Connected { socket } => self.socket_step(now, socket, Connection::connected),
             Input::TransportFailed { socket, error } => {
                 self.socket_step(now, socket, |connection, step| {
@@ -266,7 +284,7 @@ impl ConnectionSet {
 
     /// A connection's counters; `None` once it is removed.
     pub fn counters(&self, id: ConnectionId) -> Option<Counters> {
-        Some(self.get(id)?.counters())
+        Some(self.get(id)?.counters(self.latest))
     }
 
     /// What a connection dials; `None` once it is removed.
@@ -321,7 +339,7 @@ impl ConnectionSet {
             if share.has_begun {
                 begun.insert(slot);
             }
-            let counters = connection.counters();
+            let counters = connection.counters(self.latest);
             assert!(counters.are_conserved(), "connection {index}: {counters:?}");
             if let Some((deadline, kind)) = connection.next_deadline() {
                 let armed = self.timers.deadline(slot);
@@ -411,6 +429,7 @@ impl ConnectionSet {
         let turn = self.budget.turn(connection.socket());
         let unread = self.budget.unread_until(now);
         let mut step = Step::new(now, &mut self.secrets, &mut self.out, turn, unread);
+        step.calls = self.calls;
         let result = change(connection, &mut step);
         connection.settle(&mut step);
         let is_finished = connection.is_finished(now);

@@ -3,8 +3,9 @@
 mod pair;
 
 use pair::{Pair, text};
+use ropewalk_core::settings::{Order, ProcessorSettings, WorkerBounds};
 use ropewalk_core::{
-    Batch, Bytes, Consumer, Fate, Hooks, Input, Kind, Redrive, Settings, Shutdown, Verdict,
+    Batch, Bytes, Consumer, Fate, Hooks, Input, Kind, PerKey, Redrive, Settings, Shutdown, Verdict,
 };
 
 fn redrive(pair: &mut Pair, letter: u64, payload: &'static str) {
@@ -93,6 +94,99 @@ fn a_puller_has_a_letter_when_it_is_handed_over() {
     redrive(&mut pair, 9, "again");
     assert_eq!(pair.texts(), ["again"]);
     assert_eq!(pair.fates, [(9, Fate::Delivered)]);
+    pair.set.check_invariants();
+}
+
+/// A processor that takes `calls` batches at once; a message's key is its first byte.
+fn at_once(order: Order, calls: u16) -> Pair {
+    let settings = Settings {
+        processor: ProcessorSettings {
+            workers: WorkerBounds {
+                min: calls,
+                max: calls,
+            },
+            order,
+        },
+        ..Settings::default()
+    };
+    let per_key = PerKey::new(|message| message.as_bytes().first().copied());
+    let hooks = Hooks {
+        per_key: Some(per_key),
+        ..Hooks::default()
+    };
+    let mut pair = Pair::with(settings, hooks, Consumer::Process, 1);
+    for _ in 0..calls {
+        pair.ask();
+    }
+    pair.open();
+    pair
+}
+
+fn texts(pair: &Pair) -> Vec<(&str, Option<u64>)> {
+    let batches = pair.batches.iter();
+    batches
+        .flat_map(|batch| {
+            batch
+                .iter()
+                .map(|it| (it.text().expect("text"), batch.letter()))
+        })
+        .collect()
+}
+
+#[test]
+fn a_letter_waits_for_its_key_and_for_no_other() {
+    // So many lanes that these two keys do not share one.
+    let mut pair = at_once(Order::PerKey, 16);
+    pair.receive(&text("a1"));
+    let a1 = next(&mut pair);
+    pair.receive(&text("a2"));
+    redrive(&mut pair, 1, "a-again");
+    pair.receive(&text("a3"));
+    redrive(&mut pair, 2, "b-again");
+    assert_eq!(texts(&pair), [("b-again", Some(2))]);
+    let mut seen = Vec::new();
+    let mut batch = a1;
+    loop {
+        pair.batches.clear();
+        pair.handle(Input::Judged(batch.ack()));
+        pair.ask();
+        if pair.batches.is_empty() {
+            break;
+        }
+        let texts = texts(&pair).into_iter();
+        seen.extend(texts.map(|(text, letter)| (text.to_owned(), letter)));
+        batch = next(&mut pair);
+    }
+    let expected = [("a2", None), ("a-again", Some(1)), ("a3", None)];
+    assert_eq!(
+        seen,
+        expected.map(|(text, letter)| (text.to_owned(), letter))
+    );
+    assert_eq!(pair.fates, [(1, Fate::Delivered)]);
+    pair.set.check_invariants();
+}
+
+#[test]
+fn a_letter_without_order_is_the_same_letter_at_its_retry() {
+    let mut pair = at_once(Order::None, 3);
+    redrive(&mut pair, 1, "first");
+    redrive(&mut pair, 2, "second");
+    pair.receive(&text("new"));
+    let expected = [("first", Some(1)), ("second", Some(2)), ("new", None)];
+    assert_eq!(texts(&pair), expected);
+    let first = next(&mut pair);
+    pair.handle(Input::Judged(first.refuse_all(&Verdict::retry())));
+    pair.ask();
+    let second = next(&mut pair);
+    pair.handle(Input::Judged(second.ack()));
+    assert_eq!(pair.fates, [(2, Fate::Delivered)]);
+    pair.batches.clear();
+    pair.advance(Settings::default().retry.max);
+    assert_eq!(texts(&pair), [("first", Some(1))]);
+    let first = next(&mut pair);
+    assert_eq!(first.attempt(), 2);
+    pair.handle(Input::Judged(first.ack()));
+    assert_eq!(pair.fates, [(2, Fate::Delivered), (1, Fate::Delivered)]);
     pair.set.check_invariants();
 }
 

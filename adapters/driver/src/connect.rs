@@ -2,19 +2,20 @@
 
 use std::fmt;
 use std::future::Future;
+use std::hash::Hash;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ropewalk_core::hooks::TemplateError;
-use ropewalk_core::settings::{Deflate, Keepalive, Overflow, Reconnect};
+use ropewalk_core::settings::{Deflate, Keepalive, Order, Overflow, Reconnect, WorkerBounds};
 use ropewalk_core::target::Dialler;
 #[cfg(feature = "tls")]
 use ropewalk_core::target::UrlProblem;
 use ropewalk_core::{
     Acknowledge, AttemptRequest, Batch, Bytes, Coalesce, Config, ConfigError, Decode, Expect,
-    Hooks, Judged, Message, MessageRef, Provider, ReadyStep, Reply, Resume, Settings, Target,
-    TargetError, Template, TlsConfig, Urgency, Urgent,
+    Hooks, Judged, Message, MessageRef, PerKey, Provider, ReadyStep, Reply, Resume, Settings,
+    Target, TargetError, Template, TlsConfig, Urgency, Urgent,
 };
 
 use crate::application::{Process, Provide, Transport, guard};
@@ -267,7 +268,8 @@ impl Connect {
     }
 
     /// Gives every batch to `processor`, which returns a verdict on each message. It runs in a task of its
-    /// own, one call at a time, and waits for nobody else's. A panic rejects its batch.
+    /// own, one call at a time unless [`per_key`](Self::per_key) or [`unordered`](Self::unordered) allow more, and waits for nobody else's.
+    /// A panic rejects its batch.
     ///
     /// A call that is still running when the connection has ended for good is dropped where it waits.
     #[must_use]
@@ -277,6 +279,41 @@ impl Connect {
     {
         let process = move |batch| Box::pin(processor(batch)) as _;
         self.process = Some(Process(Arc::new(process)));
+        self
+    }
+}
+
+// In which order a processor gets its messages.
+impl Connect {
+    /// Lets calls of the processor run at once, of which each gets the messages of some keys, in the order of their arrival; those
+    /// without a key are in order, too. Called like [`decode`](Self::decode), and of no effect without
+    /// a processor.
+    ///
+    /// The calls share one task: they overlap where they wait. What keeps a processor's core busy belongs into a task or thread
+    /// that the call waits for.
+    #[must_use]
+    pub fn per_key<K: Hash>(
+        mut self,
+        key: impl Fn(MessageRef<'_>) -> Option<K> + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.per_key = Some(PerKey::new(key));
+        self.settings.processor.order = Order::PerKey;
+        self
+    }
+
+    /// Lets calls of the processor run at once, with messages in any order. They share a task, as those of
+    /// [`per_key`](Self::per_key).
+    #[must_use]
+    pub fn unordered(mut self) -> Self {
+        self.settings.processor.order = Order::None;
+        self
+    }
+
+    /// Between how many calls of the processor at once to adapt to its latency, where its messages' order allows more than
+    /// one. Default: 1 and 4.
+    #[must_use]
+    pub fn workers(mut self, bounds: WorkerBounds) -> Self {
+        self.settings.processor.workers = bounds;
         self
     }
 }
@@ -411,6 +448,7 @@ fn guarded(hooks: Hooks) -> Hooks {
         decode,
         urgent,
         coalesce,
+        per_key,
         acknowledge,
         provider,
     } = hooks;
@@ -435,6 +473,8 @@ fn guarded(hooks: Hooks) -> Hooks {
         coalesce: coalesce.map(|coalesce| {
             Coalesce::new(move |message| guard(|| coalesce.key(message)).unwrap_or(None))
         }),
+        per_key: per_key
+            .map(|per_key| PerKey::new(move |message| guard(|| per_key.hash(message)).ok())),
         acknowledge: acknowledge.map(|acknowledge| {
             let request = acknowledge.clone();
             Acknowledge::new(

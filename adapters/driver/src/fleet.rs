@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::marker::PhantomData;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::pin::Pin;
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
@@ -58,6 +58,7 @@ impl<R: Runtime> Fleet<R> {
             events_max: EVENTS_MAX,
             letters: LetterBounds::default(),
             store: None,
+            processor_calls_max: PROCESSOR_CALLS_MAX,
             seed: None,
             runtime: PhantomData,
         }
@@ -155,6 +156,9 @@ const STORE_GRACE: Duration = Duration::from_millis(250);
 /// How many events a reader may lag behind by default.
 const EVENTS_MAX: usize = 4_096;
 
+/// How many calls of processors may run at once by default.
+const PROCESSOR_CALLS_MAX: NonZeroU32 = NonZeroU32::MIN.saturating_add(1_023);
+
 /// A fleet to be.
 #[must_use]
 pub struct FleetBuilder<R: Runtime> {
@@ -163,6 +167,7 @@ pub struct FleetBuilder<R: Runtime> {
     events_max: usize,
     letters: LetterBounds,
     store: Option<(Box<dyn LetterStore>, StoreQueue)>,
+    processor_calls_max: NonZeroU32,
     seed: Option<u64>,
     runtime: PhantomData<fn() -> R>,
 }
@@ -223,6 +228,15 @@ impl<R: Runtime> FleetBuilder<R> {
         self
     }
 
+    /// How many calls of processors may run at once, over all connections. Default: 1,024. When they all run, a connection's
+    /// messages wait, and its batch grows; a call that ends makes room for the connection with the most messages
+    /// waiting, and every eighth for the one that has waited longest. A call that never returns keeps its place
+    /// until its connection ends.
+    pub fn processor_calls_max(mut self, calls: NonZeroU32) -> Self {
+        self.processor_calls_max = calls;
+        self
+    }
+
     /// Draws nothing from the operating system, so that runs resemble each other. For tests against a
     /// server on the same machine and for nothing else: masks become predictable, and whoever can predict
     /// them chooses the bytes that a proxy sees (RFC 6455 §10.3).
@@ -250,6 +264,7 @@ impl<R: Runtime> FleetBuilder<R> {
                 events_max: self.events_max,
                 letters: self.letters,
                 store: self.store,
+                processor_calls_max: self.processor_calls_max,
             })
             .map_err(FleetError::Thread)?,
             runtime: PhantomData,
@@ -264,6 +279,7 @@ impl<R: Runtime> fmt::Debug for FleetBuilder<R> {
             .field("admission", &self.admission)
             .field("events_max", &self.events_max)
             .field("letters", &self.letters)
+            .field("processor_calls_max", &self.processor_calls_max)
             .finish_non_exhaustive()
     }
 }

@@ -1,16 +1,21 @@
 //! The admission that a fleet's shards share, and the way of its answers to the right shard.
 
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 
-use ropewalk_core::admission::{Admission, AdmissionLimits, Grant, RequestId, Ticket};
-use ropewalk_core::{AdmissionRequest, Instant};
+use ropewalk_core::admission::{
+    Admission, AdmissionLimits, Answer, Calls, Grant, RequestId, Ticket,
+};
+use ropewalk_core::{AdmissionRequest, CallRequest, ConnectionId, Instant};
 
 use crate::mailbox::{Command, Mailbox};
 
-/// One [`Admission`] behind a lock, asked on dials and on shares of the byte budget, never per message.
+/// One [`Admission`] behind a lock, asked on dials and on shares of the byte budget, and [`Calls`] behind another, asked
+/// on batches for processors; neither is asked per message.
 #[derive(Debug)]
 pub(crate) struct Gate {
     state: Mutex<State>,
+    calls: Mutex<Calls>,
     mailboxes: Vec<Arc<Mailbox>>,
 }
 
@@ -31,8 +36,13 @@ pub(crate) struct Visit {
 }
 
 impl Gate {
-    pub(crate) fn new(limits: AdmissionLimits, mailboxes: Vec<Arc<Mailbox>>) -> Self {
+    pub(crate) fn new(
+        limits: AdmissionLimits,
+        processor_calls_max: NonZeroU32,
+        mailboxes: Vec<Arc<Mailbox>>,
+    ) -> Self {
         Self {
+            calls: Mutex::new(Calls::new(processor_calls_max)),
             state: Mutex::new(State {
                 admission: Admission::new(limits),
                 promised: None,
@@ -82,12 +92,46 @@ impl Gate {
         visit
     }
 
-    /// The shard has ended: its bytes go to the others.
+    /// Passes on what a connection of this shard wants of the processor calls. Names it if its call may begin at once;
+    /// what others may begin is left in their shards' mailboxes.
+    pub(crate) fn call(&self, shard: u32, request: CallRequest) -> Option<ConnectionId> {
+        let ticket = |connection| Ticket { shard, connection };
+        let mut granted = None;
+        self.visit_calls(|calls| match request {
+            CallRequest::Ask {
+                connection,
+                waiting,
+            } => match calls.ask(ticket(connection), waiting) {
+                Answer::Granted => granted = Some(connection),
+                Answer::Wait => {}
+            },
+            CallRequest::End { connection: _ } => calls.end(shard),
+            CallRequest::Withdraw { connection } => calls.withdraw(ticket(connection)),
+        });
+        granted
+    }
+
+    fn visit_calls(&self, act: impl FnOnce(&mut Calls)) {
+        let mut calls = self
+            .calls
+            .lock()
+            .expect("sharing calls does not panic on any input");
+        act(&mut calls);
+        while let Some(ticket) = calls.poll_grant() {
+            if let Some(mailbox) = self.mailboxes.get(ticket.shard as usize) {
+                // A shard that has ended gives all its calls back when it comes here.
+                drop(mailbox.push(Command::CallGranted(ticket.connection)));
+            }
+        }
+    }
+
+    /// The shard has ended: its bytes and its calls go to the others.
     pub(crate) fn shard_ended(&self, shard: u32, now: Instant) {
         let mut visit = Visit::default();
         self.visit(now, &mut visit, |admission, _, _| {
             admission.give_all_bytes(shard);
         });
+        self.visit_calls(|calls| calls.shard_ended(shard));
     }
 
     fn visit(
@@ -153,7 +197,8 @@ mod tests {
 
     fn gate(limits: AdmissionLimits) -> (Gate, [Arc<Mailbox>; 2]) {
         let mailboxes: [Arc<Mailbox>; 2] = Default::default();
-        (Gate::new(limits, mailboxes.to_vec()), mailboxes)
+        let gate = Gate::new(limits, NonZeroU32::MIN, mailboxes.to_vec());
+        (gate, mailboxes)
     }
 
     fn request(dial: Dial) -> AdmissionRequest {
@@ -214,6 +259,26 @@ mod tests {
         assert!(at > now && at <= now + Duration::from_secs(1));
         assert_eq!(gate.come_back(at).return_at, None);
         assert_eq!(admitted(&second), [Stage::Resolve]);
+    }
+
+    #[test]
+    fn a_call_that_ends_lets_one_of_another_shard_begin() {
+        let (gate, [first, second]) = gate(AdmissionLimits::default());
+        let connection = any_id();
+        let ask = CallRequest::Ask {
+            connection,
+            waiting: 1,
+        };
+        assert_eq!(gate.call(0, ask), Some(connection));
+        assert_eq!(gate.call(1, ask), None);
+        assert!(second.take().unwrap().is_empty());
+        gate.call(0, CallRequest::End { connection });
+        let mail = second.take().unwrap();
+        assert!(matches!(mail.front(), Some(Command::CallGranted(id)) if *id == connection));
+        assert_eq!(gate.call(0, ask), None);
+        gate.shard_ended(1, Instant::ORIGIN);
+        let mail = first.take().unwrap();
+        assert!(matches!(mail.front(), Some(Command::CallGranted(_))));
     }
 
     #[test]

@@ -132,7 +132,7 @@ impl Stream for ConnectionHandle {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Batch>> {
         let Self { link, key, .. } = &mut *self;
-        link.poll_batch(key, cx)
+        link.poll_batch(key, cx, 1)
     }
 }
 
@@ -159,9 +159,9 @@ impl fmt::Debug for ConnectionHandle {
     }
 }
 
-pub(crate) async fn next_batch(link: &Arc<Link>) -> Option<Batch> {
+async fn next_batch(link: &Arc<Link>) -> Option<Batch> {
     let mut wait = Wait { link, key: None };
-    poll_fn(move |cx| link.poll_batch(&mut wait.key, cx)).await
+    poll_fn(move |cx| link.poll_batch(&mut wait.key, cx, 1)).await
 }
 
 /// A wait that leaves nothing behind.

@@ -26,6 +26,7 @@
 
 mod application;
 mod budget;
+mod calls;
 mod clock;
 mod connect;
 mod events;
@@ -80,12 +81,12 @@ pub use store::{
 pub use websocket::{ConnectError, WebSocket, WebSocketError, connect};
 
 pub use ropewalk_core;
-pub use ropewalk_core::settings::Deflate;
+pub use ropewalk_core::settings::{Deflate, Order, ProcessorSettings, WorkerBounds};
 pub use ropewalk_core::{
     Acknowledge, AdmissionLimits, AttemptRequest, Batch, Bytes, Class, CloseCode, CloseFrame,
     CloseReason, Coalesce, ConnectionId, ConnectionReport, Counters, DeadLetter, Direction, Event,
     EventKind, Fate, GaveUpCause, Hooks, Instant, Judged, Kind, Lane, Message, MessageRef,
-    Messages, NotText, Offline, Outcome, ProtocolError, Reading, ReadyStep, Reply, Resend,
+    Messages, NotText, Offline, Outcome, PerKey, ProtocolError, Reading, ReadyStep, Reply, Resend,
     SendError, SendErrorCause, Settings, Stage, State, Target, TargetError, Template, TlsConfig,
     TlsError, TlsErrorKind, UpgradeError, Urgency, Verdict,
 };

@@ -1,5 +1,6 @@
 //! What a connection's handle, senders and consumer share with its shard.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::{Context, Poll};
 
@@ -51,13 +52,11 @@ pub(crate) enum Settled {
     Ask,
 }
 
-/// The batch that the shard handed over and the consumer has not taken, and whether one was asked for.
+/// The batches that the shard handed over and the consumer has not taken, and how many more were asked for.
 #[derive(Debug, Default)]
-enum Inbox {
-    #[default]
-    Idle,
-    Asked,
-    Full(Batch),
+struct Inbox {
+    asked: u16,
+    batches: VecDeque<Batch>,
 }
 
 impl Link {
@@ -104,26 +103,28 @@ impl Link {
         self.tell(Command::Remove(Arc::clone(self), how));
     }
 
-    /// The next batch; `None` when the connection has ended and all its batches were taken.
+    /// The next batch; `None` when the connection has ended and all its batches were taken. `places` is how
+    /// many the consumer would take now.
     pub(crate) fn poll_batch(
         self: &Arc<Self>,
         key: &mut Key,
         cx: &Context<'_>,
+        places: u16,
     ) -> Poll<Option<Batch>> {
         let mut shared = self.lock();
-        match std::mem::take(&mut shared.inbox) {
-            Inbox::Full(batch) => return Poll::Ready(Some(batch)),
-            before @ (Inbox::Idle | Inbox::Asked) => match shared.life {
-                Life::Ended(_) => return Poll::Ready(None),
-                Life::Runs => {
-                    shared.inbox = Inbox::Asked;
-                    shared.waiters.wait(key, cx);
-                    drop(shared);
-                    if matches!(before, Inbox::Idle) {
-                        self.tell(Command::Ask(Arc::clone(self)));
-                    }
-                }
-            },
+        if let Some(batch) = shared.inbox.batches.pop_front() {
+            return Poll::Ready(Some(batch));
+        }
+        match shared.life {
+            Life::Ended(_) => return Poll::Ready(None),
+            Life::Runs => {}
+        }
+        let unasked = places.saturating_sub(shared.inbox.asked);
+        shared.inbox.asked += unasked;
+        shared.waiters.wait(key, cx);
+        drop(shared);
+        for _ in 0..unasked {
+            self.tell(Command::Ask(Arc::clone(self)));
         }
         Poll::Pending
     }
@@ -133,12 +134,14 @@ impl Link {
     /// puller that will not pull again. Whether there is something to tell the core.
     pub(crate) fn settle(&self) -> Settled {
         let mut shared = self.lock();
-        match (self.consumer, &shared.inbox, &shared.life) {
-            (Consumer::Pull, Inbox::Idle, Life::Runs) => {
-                shared.inbox = Inbox::Asked;
+        let Inbox { asked, batches } = &shared.inbox;
+        let is_idle = *asked == 0 && batches.is_empty();
+        match (self.consumer, &shared.life) {
+            (Consumer::Pull, Life::Runs) if is_idle => {
+                shared.inbox.asked = 1;
                 Settled::Ask
             }
-            (Consumer::Pull | Consumer::Process, _, _) => Settled::Already,
+            (Consumer::Pull | Consumer::Process, _) => Settled::Already,
         }
     }
 
@@ -194,7 +197,8 @@ impl Link {
 
     pub(crate) fn deliver(&self, batch: Batch) {
         let mut shared = self.lock();
-        shared.inbox = Inbox::Full(batch);
+        shared.inbox.asked = shared.inbox.asked.saturating_sub(1);
+        shared.inbox.batches.push_back(batch);
         let wake = shared.waiters.take();
         drop(shared);
         wake.wake();

@@ -67,6 +67,7 @@ pub(crate) enum Command {
     BytesGranted(u64),
     /// A stored letter goes back to its connection.
     Redrive(Arc<Link>, Box<StoredLetter>),
+    CallGranted(ConnectionId),
     Snapshot(Arc<Link>, Promise<Snapshot>),
     SnapshotAll(Promise<Vec<Snapshot>>),
 }

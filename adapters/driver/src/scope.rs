@@ -1,6 +1,7 @@
 //! What a fleet's shards share, and the end of all of it.
 
 use std::io;
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use crate::handle::ConnectionHandle;
 use crate::letters::{LetterBounds, Tray};
 use crate::link::Link;
 use crate::mailbox::{Command, Mailbox, Opening};
-use crate::process;
+use crate::process::Worker;
 use crate::report::{Ledger, Report};
 use crate::runtime::Runtime;
 use crate::scoped::Scoped;
@@ -50,6 +51,7 @@ pub(crate) struct Plan {
     pub(crate) events_max: usize,
     pub(crate) letters: LetterBounds,
     pub(crate) store: Option<(Box<dyn LetterStore>, StoreQueue)>,
+    pub(crate) processor_calls_max: NonZeroU32,
 }
 
 /// Owns tasks and connections: dropping it ends them.
@@ -73,7 +75,7 @@ impl Scope {
             .map(|(store, queue)| Keeper::start(store, queue, clock, Arc::clone(&ring)));
         Ok(Self(Arc::new(Common {
             clock,
-            gate: Gate::new(plan.limits, mailboxes.collect()),
+            gate: Gate::new(plan.limits, plan.processor_calls_max, mailboxes.collect()),
             ring,
             tray: Arc::new(Tray::new(plan.letters)),
             keeper: keeper.transpose()?,
@@ -126,9 +128,11 @@ impl Scope {
                 mailbox,
             ));
         }
+        let processor = settings.processor;
         let worker = connect.process.map(|process| {
             let scoped = Scoped::new();
-            let task = scoped.leashed(process::work(Arc::clone(&link), process));
+            let worker = Worker::new(Arc::clone(&link), process, &processor);
+            let task = scoped.leashed(worker);
             (scoped, task)
         });
         let (scoped, task) = worker.unzip();

@@ -198,6 +198,7 @@ impl Ledger {
                 }
             }
             Output::Admission(_)
+            | Output::Call(_)
             | Output::ReadAll { .. }
             | Output::Room { .. }
             | Output::Redriven { .. } => {}

@@ -76,6 +76,9 @@ impl Sim {
                 "{connection}: asks for the request of attempt {generation}, and has no provider"
             )),
             Output::Admission(request) => self.pass_to_admission(request),
+            Output::Call(request) => self
+                .ledger
+                .complain(format!("{request:?}, and the set does not share its calls")),
             Output::Resolve {
                 connection,
                 generation,

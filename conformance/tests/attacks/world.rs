@@ -415,6 +415,7 @@ impl World {
             Output::Deliver(batch) => self.deliver(&batch),
             Output::Event(event) => self.see(&event),
             Output::Idle { .. }
+            | Output::Call(_)
             | Output::Provide { .. }
             | Output::Resolve { .. }
             | Output::ShutdownWrite { .. }

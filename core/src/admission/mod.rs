@@ -11,6 +11,7 @@
 
 mod bucket;
 mod bytes;
+mod calls;
 mod entries;
 mod invariants;
 mod limits;
@@ -24,6 +25,7 @@ use crate::time::Instant;
 use bytes::ByteBudget;
 use entries::{Address, Host, Place, Request};
 
+pub use calls::{Answer, Calls};
 pub use limits::AdmissionLimits;
 
 /// The gates that all dials of a process pass, and its byte budget.

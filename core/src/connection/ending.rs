@@ -392,12 +392,13 @@ impl Connection {
 
     /// The last thing that happens: what no consumer took is dropped, and everything is accounted for.
     pub(crate) fn retire(&mut self, step: &mut Step<'_>) {
-        self.tally.dropped += self.inbound.clear(self.consumer);
+        self.drop_inbox(step);
         for endpoint in self.target.endpoints() {
             let host = std::sync::Arc::clone(endpoint.host_key());
             step.out
                 .push_back(Output::Admission(AdmissionRequest::Leave(host)));
         }
-        step.out.push_back(Output::Removed(Box::new(self.report())));
+        let report = self.report(step.now);
+        step.out.push_back(Output::Removed(Box::new(report)));
     }
 }

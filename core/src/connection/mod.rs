@@ -3,10 +3,11 @@
 //! The parts: [`state`] (which moves there are), [`attempt`] (from a slot to an established WebSocket),
 //! [`session`] (one WebSocket), [`receive`] and [`transmit`] (its two directions), [`compression`] (what is
 //! done to messages before they are transmitted), [`tls`] (between these and the socket), [`closing`] (the
-//! closing handshake), [`arriving`] (the time of a message), [`ending`] (how sessions and connections end) and [`deadlines`] (what is due when).
+//! closing handshake), [`calls`] (when a processor's next call may begin), [`arriving`] (the time of a message), [`ending`] (how sessions and connections end) and [`deadlines`] (what is due when).
 
 mod arriving;
 mod attempt;
+mod calls;
 mod closing;
 mod compression;
 mod deadlines;
@@ -28,8 +29,8 @@ use crate::batch::{Judged, MessageRef, Verdict};
 use crate::classify::Strikes;
 use crate::event::{Counters, Event, EventKind, Reading, State};
 use crate::ids::{ConnectionId, SocketId};
-use crate::inbound::Inbound;
-use crate::io::{AdmissionRequest, ConnectionReport, Consumer, Output, Shutdown};
+use crate::inbound::{Inbound, Place};
+use crate::io::{AdmissionRequest, CallRequest, ConnectionReport, Consumer, Output, Shutdown};
 use crate::letter::{DeadLetter, Direction, Fate, Redrive, Stage};
 use crate::message::Kind;
 use crate::outbound::Outbound;
@@ -38,6 +39,7 @@ use crate::seed::{Jitter, Secrets};
 use crate::settings::{Config, RetryPolicy, Settings};
 use crate::target::{Endpoint, Target};
 use crate::time::Instant;
+use crate::workers::Scaled;
 
 use attempt::Attempt;
 use ending::{Ending, Inbox};
@@ -55,6 +57,8 @@ pub(crate) struct Step<'a> {
     pub(crate) out: &'a mut VecDeque<Output>,
     /// Whether the set lets the connection's socket be read.
     pub(crate) turn: Turn,
+    /// Whether calls of processors are asked for.
+    pub(crate) calls: Sharing,
     /// For how long, in all, the set did not let its sockets be read.
     pub(crate) unread: Duration,
     /// What left the outbound queue in this step.
@@ -72,6 +76,14 @@ pub(crate) enum Turn {
     NotNow,
 }
 
+/// Whether the calls of processors are counted together with those of other sets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Sharing {
+    #[default]
+    Alone,
+    Shared,
+}
+
 impl<'a> Step<'a> {
     pub(crate) fn new(
         now: Instant,
@@ -85,6 +97,7 @@ impl<'a> Step<'a> {
             secrets,
             out,
             turn,
+            calls: Sharing::Alone,
             unread,
             freed_items: 0,
             freed_bytes: 0,
@@ -177,6 +190,7 @@ impl Connection {
         jitter: Jitter,
     ) -> Self {
         let next_sequence = config.hooks().resume.as_ref().map_or(0, |r| r.start);
+        let inbound = Inbound::new(consumer, &config.settings().processor);
         let mut connection = Self {
             id,
             config,
@@ -197,7 +211,7 @@ impl Connection {
             tls: None,
             ending: None,
             outbound: Outbound::default(),
-            inbound: Inbound::default(),
+            inbound,
             next_sequence,
             tally: Tally::default(),
         };
@@ -218,7 +232,10 @@ impl Connection {
     /// dead letters of the rest.
     pub(crate) fn judged(&mut self, step: &mut Step<'_>, judged: &Judged) {
         let batch = judged.batch();
-        self.inbound.finish(batch.len());
+        if self.consumer == Consumer::Pull || !self.inbound.finish(step.now, batch) {
+            return;
+        }
+        self.end_calls(step, 1);
         self.tally.delivered += (batch.len() - judged.refusals().len()) as u64;
         let policy = self.config.settings().retry;
         let mut again = Vec::new();
@@ -273,7 +290,8 @@ impl Connection {
         }
     }
 
-    /// A dead letter goes back to the consumer. What was received since then is in front of it.
+    /// A dead letter goes back to the consumer. What was received since then is in front of it, as far as messages
+    /// keep their order.
     pub(crate) fn redrive(&mut self, step: &Step<'_>, redrive: &Redrive) {
         self.history.get_or_insert_default().redriven += 1;
         let kind = match redrive.kind {
@@ -281,8 +299,12 @@ impl Connection {
             Kind::Text | Kind::Binary => Kind::Binary,
         };
         let message = MessageRef::new(kind, &redrive.payload, redrive.seq, step.now);
+        let lane = self.inbound.lane_of(|| {
+            let per_key = self.config.hooks().per_key.as_ref();
+            per_key.map_or(0, |per_key| per_key.hash(message))
+        });
         self.inbound
-            .redrive(redrive.generation, redrive.letter, message);
+            .redrive(redrive.generation, redrive.letter, lane, message);
     }
 
     pub(crate) fn pause(&mut self, step: &mut Step<'_>) {
@@ -346,15 +368,16 @@ fn retry_delay(policy: &RetryPolicy, attempt: u32) -> Duration {
 impl Connection {
     /// Tells the driver what this step has made necessary. Called once after each step.
     pub(crate) fn settle(&mut self, step: &mut Step<'_>) {
-        self.settle_inbox();
+        self.settle_inbox(step);
         self.settle_close_notify();
         self.settle_close(step);
         self.settle_delivery(step);
         while self.receive_held(step) {
-            self.settle_inbox();
+            self.settle_inbox(step);
             self.settle_close(step);
             self.settle_delivery(step);
         }
+        self.settle_workers(step);
         self.settle_reading(step);
         self.settle_transmit(step);
         if step.freed_items > 0 {
@@ -367,16 +390,37 @@ impl Connection {
     }
 
     /// Drops what nobody will take any more.
-    fn settle_inbox(&mut self) {
+    fn settle_inbox(&mut self, step: &mut Step<'_>) {
         let ending = self.ending.as_ref();
         if ending.is_some_and(|ending| ending.inbox == Inbox::Abandoned) {
-            self.tally.dropped += self.inbound.clear(self.consumer);
+            self.drop_inbox(step);
         }
+    }
+
+    /// Drops what no consumer took, and what one took and has not returned.
+    fn drop_inbox(&mut self, step: &mut Step<'_>) {
+        let running = self.inbound.outstanding_batches();
+        if self.consumer == Consumer::Process {
+            self.end_calls(step, running);
+        }
+        match self.inbound.place() {
+            Place::Asked(_) => {
+                let connection = self.id;
+                let request = CallRequest::Withdraw { connection };
+                step.out.push_back(Output::Call(request));
+            }
+            Place::Unasked | Place::Granted => {}
+        }
+        self.tally.dropped += self.inbound.clear(self.consumer);
     }
 
     fn settle_delivery(&mut self, step: &mut Step<'_>) {
         let policy = self.config.settings().batch;
-        while let Some(batch) = self.inbound.next_batch(step.now, &policy, self.id) {
+        while self.inbound.has_due(step.now, &policy) && self.has_call(step) {
+            let batch = self
+                .inbound
+                .next_batch(step.now, &policy, self.id)
+                .expect("one was due");
             if self.consumer == Consumer::Pull {
                 self.tally.delivered += batch.len() as u64;
             }
@@ -385,6 +429,16 @@ impl Connection {
             if let Some(letter) = handed_over {
                 self.tell_fate(step, letter, Fate::Delivered);
             }
+        }
+        if self.inbound.place() == Place::Granted {
+            self.inbound.set_place(Place::Unasked);
+            self.end_calls(step, 1);
+        }
+    }
+
+    fn settle_workers(&mut self, step: &mut Step<'_>) {
+        if let Some(Scaled { from, to }) = self.inbound.poll_scaled(step.now) {
+            self.emit(step, EventKind::Scaled { from, to });
         }
     }
 
@@ -526,7 +580,7 @@ impl Connection {
         self.tally.received
     }
 
-    pub(crate) fn counters(&self) -> Counters {
+    pub(crate) fn counters(&self, now: Instant) -> Counters {
         let tally = &self.tally;
         let history = self.history.as_ref();
         let cut = self.messages_begun() as u64;
@@ -553,13 +607,14 @@ impl Connection {
             dials: u64::from(tally.dials),
             sessions: u64::from(tally.sessions),
             stale_inputs: history.map_or(0, |h| h.stale_inputs),
+            workers: self.inbound.workers(now, self.consumer),
             uptime: Duration::from_nanos(tally.uptime_nanos),
             round_trip_last_micros: tally.round_trip_last_micros,
             round_trip_smoothed_micros: tally.round_trip_smoothed_micros,
         }
     }
 
-    pub(crate) fn report(&self) -> ConnectionReport {
+    pub(crate) fn report(&self, now: Instant) -> ConnectionReport {
         ConnectionReport {
             connection: self.id,
             endpoint: self.endpoint_shown(),
@@ -568,7 +623,7 @@ impl Connection {
                 .as_ref()
                 .map_or(self.life.state(), |ending| ending.state),
             reason: self.history.as_ref().and_then(|h| h.last_reason.clone()),
-            counters: self.counters(),
+            counters: self.counters(now),
         }
     }
 }

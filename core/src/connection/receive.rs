@@ -262,13 +262,18 @@ impl Intake<'_> {
         } else {
             let settings = self.config.settings();
             let (policy, bounds) = (&settings.batch, &settings.inbound);
-            self.inbound.push(policy, bounds, self.generation, message);
+            let lane = self.inbound.lane_of(|| {
+                let per_key = hooks.per_key.as_ref();
+                per_key.map_or(0, |per_key| per_key.hash(message))
+            });
+            self.inbound
+                .push(policy, bounds, self.generation, lane, message);
             let is_urgent = hooks
                 .urgent
                 .as_ref()
                 .is_some_and(|urgent| urgent.urgency(message) == Urgency::AtOnce);
             if is_urgent {
-                self.inbound.mark_urgent();
+                self.inbound.mark_urgent(lane);
             }
         }
         match reply {

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::{
     BackoffSettings, BatchPolicy, ClassificationSettings, Deflate, InvalidPolicy, Keepalive,
-    Limits, QueueBounds, RetryPolicy, Settings, Timeouts, format_bytes, format_duration,
+    Limits, ProcessorSettings, QueueBounds, RetryPolicy, Settings, Timeouts, WorkerBounds,
+    format_bytes, format_duration,
 };
 use crate::websocket::CloseCode;
 use crate::websocket::deflate::WindowBits;
@@ -82,6 +83,9 @@ pub enum ConfigProblem {
     /// Messages are to replace those of the same key and nothing finds keys.
     #[error("is `coalesce`, but no `coalesce` hook finds the keys of messages")]
     NothingToCoalesce,
+    /// Messages are to keep their order by key and nothing finds keys.
+    #[error("is `per_key`, but no `per_key` hook finds the keys of messages")]
+    NothingToOrderBy,
     /// A message of the ready script asks for the next number and nothing finds numbers.
     #[error("uses `${{next}}`, but no `resume` says where messages carry their number")]
     NothingToResume,
@@ -113,6 +117,8 @@ const TIME_MAX: Duration = Duration::from_secs(3_650 * 86_400);
 /// What a 32-bit offset can name.
 const BYTES_MAX: usize = 1 << 31;
 const COUNT_MAX: u64 = 1 << 30;
+/// Calls at once of one connection's processor: each may have a lane of its own.
+const WORKERS_MAX: u64 = 256;
 const FACTOR_MAX: f64 = 1_000.0;
 /// tungstenite parses a response into an array of this many fields.
 const HEADERS_MAX: u64 = 124;
@@ -132,6 +138,7 @@ impl Settings {
             inbound,
             outbound,
             batch,
+            processor,
             retry,
             invalid,
             classification,
@@ -151,6 +158,7 @@ impl Settings {
         check_queue("inbound", inbound)?;
         check_queue("outbound", &outbound.bounds())?;
         check_batch(batch, inbound)?;
+        check_processor(processor)?;
         check_retry(retry)?;
         check_invalid(invalid)?;
         check_classification(classification)
@@ -325,6 +333,19 @@ fn check_batch(batch: &BatchPolicy, inbound: &QueueBounds) -> Checked {
         Quantity::Time(linger),
         Quantity::Time(TIME_MAX),
     )
+}
+
+fn check_processor(processor: &ProcessorSettings) -> Checked {
+    let ProcessorSettings {
+        workers: WorkerBounds { min, max },
+        order: _,
+    } = *processor;
+    let min = ("processor.workers.min", Quantity::Count(min.into()));
+    let max = ("processor.workers.max", Quantity::Count(max.into()));
+    in_range(min.0, min.1)?;
+    in_range(max.0, max.1)?;
+    not_beyond(max.0, max.1, Quantity::Count(WORKERS_MAX))?;
+    at_least(max, min)
 }
 
 fn check_retry(retry: &RetryPolicy) -> Checked {

@@ -1,6 +1,6 @@
 //! Settings that were found to be sound.
 
-use super::{ConfigError, ConfigProblem, Overflow, Settings};
+use super::{ConfigError, ConfigProblem, Order, Overflow, Settings};
 use crate::hooks::Hooks;
 
 /// A checked configuration, which many connections may share.
@@ -26,6 +26,12 @@ impl Config {
             return Err(ConfigError {
                 key: "outbound.when_full".to_owned(),
                 problem: ConfigProblem::NothingToCoalesce,
+            });
+        }
+        if settings.processor.order == Order::PerKey && hooks.per_key.is_none() {
+            return Err(ConfigError {
+                key: "processor.order".to_owned(),
+                problem: ConfigProblem::NothingToOrderBy,
             });
         }
         Ok(Self { settings, hooks })

@@ -14,6 +14,7 @@ mod config;
 mod deflate;
 mod limits;
 mod outbound;
+mod processor;
 #[cfg(feature = "serde")]
 mod text;
 mod timeouts;
@@ -29,6 +30,7 @@ pub use config::Config;
 pub use deflate::Deflate;
 pub use limits::{Limits, QueueBounds};
 pub use outbound::{DropPolicy, OutboundSettings, Overflow};
+pub use processor::{Order, ProcessorSettings, WorkerBounds};
 pub use timeouts::{Keepalive, Timeouts};
 pub use units::{UnitError, format_bytes, format_duration, parse_bytes, parse_duration};
 
@@ -71,6 +73,8 @@ pub struct Settings {
     pub outbound: OutboundSettings,
     /// How received messages are gathered.
     pub batch: BatchPolicy,
+    /// How many calls of a processor run at once, and in which order it gets its messages.
+    pub processor: ProcessorSettings,
     /// What happens to a message that its processor wants to see again.
     pub retry: RetryPolicy,
     /// What happens to messages that do not decode.
@@ -93,6 +97,7 @@ impl Default for Settings {
             inbound: QueueBounds::default(),
             outbound: OutboundSettings::default(),
             batch: BatchPolicy::default(),
+            processor: ProcessorSettings::default(),
             retry: RetryPolicy::default(),
             invalid: InvalidPolicy::default(),
             classification: ClassificationSettings::default(),

@@ -5,12 +5,13 @@
 
 pub mod peer;
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ropewalk_core::admission::{Admission, Ticket};
+use ropewalk_core::admission::{Admission, Answer, Calls, Ticket};
 use ropewalk_core::{
-    AdmissionLimits, AdmissionRequest, Batch, Config, ConnectionId, ConnectionReport,
+    AdmissionLimits, AdmissionRequest, Batch, CallRequest, Config, ConnectionId, ConnectionReport,
     ConnectionSet, Consumer, DeadLetter, Event, EventKind, Fate, Hooks, Input, Instant, Message,
     MessageId, Outcome, Output, Report, Seed, Settings, SocketId, State, Target,
 };
@@ -22,6 +23,8 @@ const OUTPUTS_MAX: usize = 100_000;
 pub struct Pair {
     pub set: ConnectionSet,
     pub admission: Admission,
+    /// The calls of processors; a test may replace them before the first message.
+    pub calls: Calls,
     pub now: Instant,
     pub id: ConnectionId,
     /// The socket that was dialled last, until it is aborted.
@@ -61,12 +64,13 @@ impl Pair {
         seed: u64,
     ) -> Self {
         let config = Config::new(settings, hooks).expect("the test's settings are sound");
-        let mut set = ConnectionSet::new(Seed::for_tests(seed));
+        let mut set = ConnectionSet::new(Seed::for_tests(seed)).sharing_calls();
         let now = Instant::ORIGIN + Duration::from_secs(1);
         let id = set.insert(now, target, Arc::new(config), consumer);
         let mut pair = Self {
             set,
             admission: Admission::new(AdmissionLimits::default()),
+            calls: Calls::new(NonZeroU32::MAX),
             now,
             id,
             socket: None,
@@ -230,6 +234,7 @@ impl Pair {
                 self.set.handle(self.now, input);
             }
             Output::Admission(request) => self.admit(request),
+            Output::Call(request) => self.share(request),
             Output::Connect { socket, .. } => {
                 self.socket = Some(socket);
                 self.written.clear();
@@ -283,6 +288,34 @@ impl Pair {
         let socket = self.socket.expect("there is a socket");
         self.write(socket);
         self.drain();
+    }
+
+    fn share(&mut self, request: CallRequest) {
+        let ticket = |connection| Ticket {
+            shard: 0,
+            connection,
+        };
+        let granted = match request {
+            CallRequest::Ask {
+                connection,
+                waiting,
+            } => match self.calls.ask(ticket(connection), waiting) {
+                Answer::Granted => Some(connection),
+                Answer::Wait => None,
+            },
+            CallRequest::End { .. } => {
+                self.calls.end(0);
+                None
+            }
+            CallRequest::Withdraw { connection } => {
+                self.calls.withdraw(ticket(connection));
+                None
+            }
+        };
+        let next = self.calls.poll_grant().map(|ticket| ticket.connection);
+        for connection in granted.into_iter().chain(next) {
+            self.set.handle(self.now, Input::CallGranted { connection });
+        }
     }
 
     fn admit(&mut self, request: AdmissionRequest) {

@@ -58,6 +58,8 @@ fn common_keys() -> Keys {
         Known::Table(keys) => keys,
         Known::Anything => Keys::new(),
     };
+    // The command runs no processors yet: a key without an effect would be a lie.
+    keys.remove("processor");
     keys.extend(
         COMMON_KEYS
             .iter()

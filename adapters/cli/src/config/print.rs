@@ -25,6 +25,7 @@ pub(crate) fn print(plan: &Plan) -> Result<String, toml::ser::Error> {
 
 fn connection(plan: &ConnectionPlan) -> Result<Value, toml::ser::Error> {
     let mut table = Table::try_from(&plan.settings)?;
+    table.remove("processor");
     let mut put = |key: &str, value: Value| table.insert(key.to_owned(), value);
     put("name", Value::try_from(&plan.name)?);
     put("url", one_or_several(&plan.urls)?);

@@ -104,6 +104,10 @@ enum What<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<&'a str>,
     },
+    Scaled {
+        from: u16,
+        to: u16,
+    },
     Reading {
         reading: &'static str,
     },
@@ -172,7 +176,10 @@ impl EventRecords {
                 out.push(b'\n');
             }
             EventForm::Human => match record.what {
-                What::State { .. } | What::Reading { .. } | What::LetterStored { .. } => {}
+                What::State { .. }
+                | What::Scaled { .. }
+                | What::Reading { .. }
+                | What::LetterStored { .. } => {}
                 What::Ready { .. }
                 | What::Closed { .. }
                 | What::Retrying { .. }
@@ -277,6 +284,10 @@ impl EventRecords {
                     Fate::Failed { reason, .. } => Some(reason),
                 },
             },
+            EventKind::Scaled { from, to } => What::Scaled {
+                from: *from,
+                to: *to,
+            },
             EventKind::Reading(reading) => What::Reading {
                 reading: match reading {
                     Reading::Paused => "paused",
@@ -379,6 +390,7 @@ impl fmt::Display for Record<'_> {
                     None => Ok(()),
                 }
             }
+            What::Scaled { from, to } => write!(f, "{from} calls at once, now {to}"),
             What::Reading { reading } => write!(f, "reading {reading}"),
             What::Missed { events } => write!(f, "{events} events were too fast to be shown"),
             What::Other { detail } => f.write_str(detail),

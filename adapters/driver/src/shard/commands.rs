@@ -86,13 +86,19 @@ impl<R: Runtime> Shard<R> {
             }
             Command::BytesGranted(bytes) => self.set.handle(now, Input::BytesGranted(bytes)),
             Command::Redrive(link, letter) => self.redrive(now, &link, &letter),
+            Command::CallGranted(connection) => {
+                self.set.handle(now, Input::CallGranted { connection });
+            }
             Command::Snapshot(link, promise) => {
+                // The set's time goes on, so that it knows who is idle.
+                self.perform(now);
                 let snapshot = link.id().and_then(|id| self.snapshot(id));
                 if let Some(snapshot) = snapshot {
                     promise.keep(snapshot);
                 }
             }
             Command::SnapshotAll(promise) => {
+                self.perform(now);
                 let snapshots = self.set.ids().filter_map(|id| self.snapshot(id));
                 promise.keep(snapshots.collect());
             }
@@ -177,6 +183,7 @@ pub(super) fn abandon(command: Command) {
         | Command::Admitted { .. }
         | Command::BytesGranted(_)
         | Command::Redrive(..)
+        | Command::CallGranted(_)
         | Command::Snapshot(..)
         | Command::SnapshotAll(_) => {}
     }

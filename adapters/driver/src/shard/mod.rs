@@ -81,7 +81,7 @@ impl<R: Runtime> Shard<R> {
         Self {
             number,
             common,
-            set: ConnectionSet::new(seed),
+            set: ConnectionSet::new(seed).sharing_calls(),
             members: Vec::new(),
             slots: Slots::new(Arc::clone(&mailbox)),
             mailbox,

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use ropewalk_core::{
-    AdmissionRequest, ConnectionId, EventKind, Instant, Output, Peer, Reading, SocketId,
+    AdmissionRequest, ConnectionId, EventKind, Input, Instant, Output, Peer, Reading, SocketId,
 };
 
 use super::Shard;
@@ -26,6 +26,11 @@ impl<R: Runtime> Shard<R> {
                     failures,
                 } => self.provide(connection, generation, failures),
                 Output::Admission(request) => self.ask_admission(now, request),
+                Output::Call(request) => {
+                    if let Some(connection) = self.common.gate.call(self.number, request) {
+                        self.set.handle(now, Input::CallGranted { connection });
+                    }
+                }
                 Output::Resolve {
                     connection,
                     generation,

@@ -61,7 +61,9 @@ macro_rules! tests {
             a_plain_connection_is_a_stream_and_a_sink
             a_plain_connection_tells_an_abnormal_end
             a_plain_connection_tells_what_was_agreed
+            a_panic_among_calls_loses_its_batch_only
             a_plain_connection_that_fails_says_why
+            a_call_that_hangs_delays_its_keys_only
             a_processor_judges_each_message
             a_processor_that_panics_loses_its_batch_only
             a_processor_that_waits_delays_nobody_else
@@ -72,6 +74,9 @@ macro_rules! tests {
             a_slow_reader_of_events_is_told_what_it_missed
             a_transport_of_ones_own_carries_messages
             a_transport_that_panics_fails_its_own_attempt
+            a_shutdown_waits_for_all_calls_of_a_processor
+            calls_without_order_overlap
+            calls_of_all_connections_are_limited_together
             compressed_messages_pass_both_ways
             stored_letters_are_redriven_in_order_and_once
             compression_that_was_not_offered_is_refused
@@ -84,6 +89,7 @@ macro_rules! tests {
             letters_left_from_before_go_to_the_connection_of_their_name
             letters_that_cannot_wait_are_counted
             letters_to_the_server_are_sent_again
+            messages_of_one_key_stay_in_order
             messages_that_must_not_wait_are_not_kept
             parameters_that_were_not_offered_fail_the_handshake
             queued_messages_follow_the_ready_script

@@ -1,15 +1,20 @@
 //! The application's own asynchronous functions.
 
-use std::future::pending;
-use std::sync::Mutex;
+use std::future::{pending, poll_fn};
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use ropewalk_driver::{Batch, Connect, Fleet, Runtime, Settings, Stage, Verdict};
+use ropewalk_driver::{
+    Batch, Connect, Fleet, Runtime, Settings, Stage, State, Verdict, WorkerBounds,
+};
 use tungstenite::Message;
 
 use super::server::Server;
-use super::{eager, take};
+use super::{eager, take, texts, until_state};
 
 /// One message a batch, so that each has a fate of its own.
 fn one_by_one(connect: Connect) -> Connect {
@@ -122,4 +127,247 @@ pub(crate) async fn a_processor_that_waits_delays_nobody_else<R: Runtime>() {
     let other = fleet.open(eager(&server.url()));
     other.sender().send("quick").await.unwrap();
     assert_eq!(take(&other, 2).await, ["hello", "quick"]);
+}
+
+/// Some calls at once, from the first.
+fn at_once(connect: Connect, calls: u16) -> Connect {
+    connect.workers(WorkerBounds {
+        min: calls,
+        max: calls,
+    })
+}
+
+/// The text of a batch of one message.
+fn only_text(batch: &Batch) -> String {
+    let [text] = texts(batch).try_into().unwrap();
+    text
+}
+
+/// A rendezvous of a few tasks on any runtime.
+#[derive(Clone)]
+struct Meeting(Arc<Mutex<(usize, Vec<Waker>)>>);
+
+impl Meeting {
+    fn of(count: usize) -> Self {
+        Self(Arc::new(Mutex::new((count, Vec::new()))))
+    }
+
+    /// Waits until all have come.
+    async fn join(&self) {
+        let mut has_come = false;
+        poll_fn(|cx| {
+            let (missing, waiting) = &mut *self.0.lock().unwrap();
+            if !std::mem::replace(&mut has_come, true) {
+                *missing = missing
+                    .checked_sub(1)
+                    .expect("no more come than were meant");
+            }
+            if *missing == 0 {
+                waiting.drain(..).for_each(Waker::wake);
+                return Poll::Ready(());
+            }
+            waiting.push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+pub(crate) async fn calls_without_order_overlap<R: Runtime>() {
+    let server = sends(&["one", "two", "three"]);
+    let mut fleet = Fleet::<R>::new();
+    // None of the three ends before all have begun.
+    let meeting = Meeting::of(3);
+    let connect = one_by_one(Connect::to(&server.url()).unwrap()).unordered();
+    let (tell, told) = channel();
+    let tell = Mutex::new(tell);
+    fleet.open(at_once(connect, 3).process(move |batch| {
+        let meeting = meeting.clone();
+        let tell = tell.lock().unwrap().clone();
+        async move {
+            meeting.join().await;
+            tell.send(()).unwrap();
+            batch.ack()
+        }
+    }));
+    assert_eq!(told.iter().take(3).count(), 3);
+    let report = fleet.shutdown(Duration::from_secs(60)).await;
+    let counters = report.connections[0].report.counters;
+    assert_eq!((counters.delivered, counters.dropped), (3, 0));
+}
+
+pub(crate) async fn messages_of_one_key_stay_in_order<R: Runtime>() {
+    const MESSAGES: usize = 400;
+    let server = Server::start(|_, mut session| {
+        for number in 0..MESSAGES {
+            let key = char::from(b'a' + u8::try_from(number % 7).unwrap());
+            session
+                .send(Message::text(format!("{key}{number:03}")))
+                .unwrap();
+        }
+        while session.read().is_ok() {}
+    });
+    let mut fleet = Fleet::<R>::new();
+    let (tell, told) = channel();
+    let tell = Mutex::new(tell);
+    let connect = Connect::to(&server.url()).unwrap();
+    let mut settings = Settings::default();
+    settings.batch.count_max = 2;
+    settings.retry.initial = Duration::from_millis(1);
+    let connect = connect
+        .settings(settings)
+        .per_key(|message| message.as_bytes().first().copied());
+    fleet.open(at_once(connect, 4).process(move |batch: Batch| {
+        let tell = tell.lock().unwrap().clone();
+        async move {
+            // The others have their turn in the middle of this call.
+            yield_once().await;
+            let attempt = batch.attempt();
+            // From the first that is not done on, all of the batch is to come again, or its order would be lost.
+            let mut is_again = false;
+            batch.judge(|message| {
+                let text = message.text().unwrap();
+                is_again |= attempt == 1 && text.ends_with('5');
+                if is_again {
+                    return Verdict::retry();
+                }
+                tell.send(text.to_owned()).unwrap();
+                Verdict::Ack
+            })
+        }
+    }));
+    let told: Vec<_> = told.iter().take(MESSAGES).collect();
+    for key in b'a'..b'h' {
+        let of_key = || told.iter().filter(|text| text.as_bytes()[0] == key);
+        assert!(of_key().is_sorted(), "{:?}", of_key().collect::<Vec<_>>());
+    }
+    let report = fleet.shutdown(Duration::from_secs(60)).await;
+    assert_eq!(report.connections[0].report.counters.delivered, 400);
+}
+
+pub(crate) async fn a_panic_among_calls_loses_its_batch_only<R: Runtime>() {
+    let server = sends(&["one", "panic", "three"]);
+    let mut fleet = Fleet::<R>::new();
+    let mut letters = fleet.letters();
+    let meeting = Meeting::of(3);
+    let connect = one_by_one(Connect::to(&server.url()).unwrap()).unordered();
+    fleet.open(at_once(connect, 3).process(move |batch: Batch| {
+        let meeting = meeting.clone();
+        async move {
+            meeting.join().await;
+            assert_ne!(only_text(&batch), "panic", "a test's panic");
+            batch.ack()
+        }
+    }));
+    let letter = letters.next().await.unwrap().letter;
+    assert_eq!(&letter.payload[..], b"panic");
+    let report = fleet.shutdown(Duration::from_secs(60)).await;
+    let counters = report.connections[0].report.counters;
+    assert_eq!((counters.delivered, counters.rejected), (2, 1));
+}
+
+pub(crate) async fn a_call_that_hangs_delays_its_keys_only<R: Runtime>() {
+    let server = sends(&["hang", "b1", "b2", "c1", "b3"]);
+    let fleet = Fleet::<R>::new();
+    let (tell, told) = channel();
+    let tell = Mutex::new(tell);
+    let connect = one_by_one(Connect::to(&server.url()).unwrap());
+    // So many lanes that no two of these keys share one.
+    let connect = connect.per_key(|message| message.as_bytes().first().copied());
+    let handle = fleet.open(at_once(connect, 256).process(move |batch: Batch| {
+        let tell = tell.lock().unwrap().clone();
+        async move {
+            let text = only_text(&batch);
+            if text == "hang" {
+                pending::<()>().await;
+            }
+            tell.send(text).unwrap();
+            batch.ack()
+        }
+    }));
+    let mut told: Vec<_> = told.iter().take(4).collect();
+    told.retain(|text| text != "c1");
+    assert_eq!(told, ["b1", "b2", "b3"]);
+    // What hangs is given up at the deadline.
+    let report = handle.close(Duration::from_millis(10)).await.unwrap();
+    assert_eq!((report.counters.delivered, report.counters.dropped), (4, 1));
+}
+
+pub(crate) async fn a_shutdown_waits_for_all_calls_of_a_processor<R: Runtime>() {
+    let server = sends(&["one", "two", "three", "four", "five"]);
+    let mut fleet = Fleet::<R>::new();
+    let mut events = fleet.events();
+    let (begun, begins) = channel();
+    let begun = Mutex::new(begun);
+    // Two calls end only when the end of the connection has begun.
+    let meeting = Meeting::of(3);
+    let calls = meeting.clone();
+    let connect = one_by_one(Connect::to(&server.url()).unwrap()).unordered();
+    fleet.open(at_once(connect, 2).process(move |batch: Batch| {
+        let meeting = calls.clone();
+        let begun = begun.lock().unwrap().clone();
+        async move {
+            begun.send(()).unwrap();
+            if ["one", "two"].contains(&&*only_text(&batch)) {
+                meeting.join().await;
+            }
+            batch.ack()
+        }
+    }));
+    assert_eq!(begins.iter().take(2).count(), 2);
+    // All five have come before the end begins.
+    while fleet.snapshot().await[0].counters.received < 5 {}
+    R::spawn(async move {
+        until_state(&mut events, State::Closed).await;
+        meeting.join().await;
+    });
+    let report = fleet.shutdown(Duration::from_secs(60)).await;
+    let counters = report.connections[0].report.counters;
+    assert_eq!((counters.delivered, counters.dropped), (5, 0));
+}
+
+pub(crate) async fn calls_of_all_connections_are_limited_together<R: Runtime>() {
+    let server = sends(&["one", "two", "three"]);
+    let mut fleet = Fleet::<R>::builder()
+        .processor_calls_max(NonZeroU32::MIN)
+        .build()
+        .unwrap();
+    let running = Arc::new(AtomicUsize::new(0));
+    let (tell, told) = channel();
+    for _ in 0..4 {
+        let connect = one_by_one(Connect::to(&server.url()).unwrap()).unordered();
+        let running = Arc::clone(&running);
+        let tell = Mutex::new(tell.clone());
+        fleet.open(at_once(connect, 3).process(move |batch: Batch| {
+            let running = Arc::clone(&running);
+            let tell = tell.lock().unwrap().clone();
+            async move {
+                let before = running.fetch_add(1, Ordering::SeqCst);
+                yield_once().await;
+                running.fetch_sub(1, Ordering::SeqCst);
+                tell.send(before).unwrap();
+                batch.ack()
+            }
+        }));
+    }
+    assert_eq!(told.iter().take(12).max(), Some(0));
+    let report = fleet.shutdown(Duration::from_secs(60)).await;
+    let delivered = report
+        .connections
+        .iter()
+        .map(|it| it.report.counters.delivered);
+    assert_eq!(delivered.sum::<u64>(), 12);
+}
+
+/// Lets the other calls run.
+async fn yield_once() {
+    let mut has_yielded = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut has_yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }

@@ -200,6 +200,7 @@ impl Bench {
                 Output::Deliver(batch) => self.delivered += batch.len(),
                 Output::Event(event) => self.events.push(*event),
                 Output::Admission(_)
+                | Output::Call(_)
                 | Output::Provide { .. }
                 | Output::Resolve { .. }
                 | Output::ShutdownWrite { .. }

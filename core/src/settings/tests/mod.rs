@@ -82,6 +82,10 @@ fn the_defaults_are_those_that_are_documented_and_are_valid() {
             linger: ms(5),
             idle: IdleFlush::AtOnce,
         },
+        processor: ProcessorSettings {
+            workers: WorkerBounds { min: 1, max: 4 },
+            order: Order::Strict,
+        },
         retry: RetryPolicy {
             initial: ms(100),
             factor: 2.0,
@@ -186,6 +190,8 @@ fn every_zero_is_refused_by_name() {
         (|s| s.outbound.items_max = 0, "outbound.items_max"),
         (|s| s.outbound.bytes_max = 0, "outbound.bytes_max"),
         (|s| s.batch.count_max = 0, "batch.count_max"),
+        (|s| s.processor.workers.min = 0, "processor.workers.min"),
+        (|s| s.processor.workers.max = 0, "processor.workers.max"),
         (|s| s.batch.bytes_max = 0, "batch.bytes_max"),
         (|s| s.retry.initial = ZERO, "retry.initial"),
         (|s| s.retry.max = ZERO, "retry.max"),
@@ -350,6 +356,18 @@ fn a_value_out_of_order_with_another_is_refused_with_both() {
         (
             |s| s.batch.count_max = 1_025,
             "`batch.count_max` must not be greater than `inbound.items_max` (1024): it is 1025",
+        ),
+        (
+            |s| s.processor.workers.min = 5,
+            "`processor.workers.max` must not be smaller than `processor.workers.min` (5): it is 4",
+        ),
+        (
+            |s| s.processor.workers.max = 257,
+            "`processor.workers.max` must not be greater than 256: it is 257",
+        ),
+        (
+            |s| s.processor.order = Order::PerKey,
+            "`processor.order` is `per_key`, but no `per_key` hook finds the keys of messages",
         ),
         (
             |s| s.inbound.bytes_max = 1_000,

@@ -76,6 +76,9 @@ fn every_key_is_read() {
         bytes_max = "50KiB"
         linger = "0s"
         idle = "linger"
+        [processor]
+        workers = { min = 2, max = 8 }
+        order = "none"
         [retry]
         initial = "1ms"
         factor = 3
@@ -157,6 +160,10 @@ fn every_key_is_read() {
             bytes_max: 50 << 10,
             linger: Duration::ZERO,
             idle: IdleFlush::Linger,
+        },
+        processor: ProcessorSettings {
+            workers: WorkerBounds { min: 2, max: 8 },
+            order: Order::None,
         },
         retry: RetryPolicy {
             initial: ms(1),

@@ -1,0 +1,141 @@
+//! Messages that keep their order.
+
+use std::collections::VecDeque;
+
+use crate::batch::{Contents, MessageRef};
+use crate::settings::{BatchPolicy, IdleFlush};
+use crate::time::Instant;
+
+/// A batch that is complete and waits for its consumer.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) contents: Contents,
+    pub(super) generation: u32,
+    pub(super) attempt: u32,
+    /// A batch to be tried again is held until then.
+    pub(super) not_before: Instant,
+    pub(super) first_failed_at: Option<Instant>,
+    /// The dead letter that its one message comes from.
+    pub(super) letter: Option<u64>,
+}
+
+/// Batches in the order of their messages; the last one may still grow.
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    /// Boxed, because most consumers keep up and never need it.
+    #[allow(
+        clippy::box_collection,
+        reason = "eight bytes in every idle connection, not 32"
+    )]
+    complete: Option<Box<VecDeque<Waiting>>>,
+    growing: Option<Box<Growing>>,
+}
+
+/// The batch in progress.
+#[derive(Debug)]
+struct Growing {
+    contents: Contents,
+    /// Of the socket it comes from.
+    generation: u32,
+    /// Whether it is not to wait for more.
+    is_urgent: bool,
+}
+
+impl Lane {
+    /// Appends a message to the batch in progress. Memory is taken ahead for `left` bytes at most.
+    pub(super) fn push(
+        &mut self,
+        policy: &BatchPolicy,
+        left: usize,
+        generation: u32,
+        message: MessageRef<'_>,
+    ) {
+        let len = message.as_bytes().len();
+        if let Some(growing) = &self.growing {
+            let contents = &growing.contents;
+            let is_full = growing.generation != generation
+                || contents.len() >= policy.count_max
+                || contents.bytes().saturating_add(len) > policy.bytes_max
+                || !contents.has_room_for(len, message.seq());
+            if is_full {
+                self.complete_growing();
+            }
+        }
+        let growing = self.growing.get_or_insert_with(|| {
+            Box::new(Growing {
+                contents: Contents::default(),
+                generation,
+                is_urgent: false,
+            })
+        });
+        let contents = &mut growing.contents;
+        let bytes_max = contents.bytes().saturating_add(left);
+        contents.make_room(len, policy.bytes_max.min(bytes_max));
+        contents.push(message);
+    }
+
+    /// Ends the batch in progress although it is not full: what comes next is of another kind.
+    pub(super) fn complete_growing(&mut self) {
+        if let Some(mut waiting) = self.take_growing() {
+            waiting.contents.shrink();
+            self.complete.get_or_insert_default().push_back(waiting);
+        }
+    }
+
+    /// The batch in progress is not to wait for more.
+    pub(super) fn mark_urgent(&mut self) {
+        if let Some(growing) = &mut self.growing {
+            growing.is_urgent = true;
+        }
+    }
+
+    /// Puts a complete batch behind all others; the one in progress grows no more.
+    pub(super) fn append(&mut self, waiting: Waiting) {
+        self.complete_growing();
+        self.complete.get_or_insert_default().push_back(waiting);
+    }
+
+    /// Puts a batch in front of all others.
+    pub(super) fn put_back(&mut self, waiting: Waiting) {
+        self.complete.get_or_insert_default().push_front(waiting);
+    }
+
+    pub(super) fn take(&mut self) -> Option<Waiting> {
+        self.take_complete().or_else(|| self.take_growing())
+    }
+
+    /// When the next batch may go out to a consumer that has asked; `None` if nothing waits.
+    pub(super) fn next_due(&self, policy: &BatchPolicy) -> Option<Instant> {
+        if let Some(first) = self.complete.as_ref().and_then(|c| c.front()) {
+            return Some(first.not_before);
+        }
+        let growing = self.growing.as_ref()?;
+        let received_at = growing.contents.first_received_at()?;
+        Some(match policy.idle {
+            IdleFlush::AtOnce => Instant::ORIGIN,
+            IdleFlush::Linger if growing.is_urgent => Instant::ORIGIN,
+            IdleFlush::Linger => received_at + policy.linger,
+        })
+    }
+
+    fn take_complete(&mut self) -> Option<Waiting> {
+        let complete = self.complete.as_mut()?;
+        let waiting = complete.pop_front();
+        if complete.is_empty() {
+            self.complete = None;
+        }
+        waiting
+    }
+
+    fn take_growing(&mut self) -> Option<Waiting> {
+        let growing = *self.growing.take()?;
+        Some(Waiting {
+            contents: growing.contents,
+            generation: growing.generation,
+            attempt: 1,
+            not_before: Instant::ORIGIN,
+            first_failed_at: None,
+            letter: None,
+        })
+    }
+}
