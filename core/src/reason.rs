@@ -228,6 +228,8 @@ pub enum TimerKind {
     CloseHandshake,
     /// The batch in progress is due.
     Linger,
+    /// Messages to send have waited for others to leave with them for as long as they may.
+    OutboundLinger,
     /// A message is due for another try at its processor.
     Retry,
     /// A message has waited to be sent for as long as it may.
@@ -257,6 +259,9 @@ impl fmt::Display for TimerKind {
             Self::FlushBeforeClose => "messages before a close are still being answered",
             Self::CloseHandshake => "the close handshake was not finished in time",
             Self::Linger => "the batch in progress is due",
+            Self::OutboundLinger => {
+                "messages to send have waited for others for as long as they may"
+            }
             Self::Retry => "a message is due for another try",
             Self::Expiry => "a message waited to be sent for as long as it may",
             Self::Acknowledge => "a message waited for its reply for as long as it may",

@@ -221,6 +221,90 @@ fn an_idempotent_message_that_was_cut_goes_ahead_of_the_priority_lane() {
     assert_eq!(sent(&mut pair), ["again", "urgent", "normal"]);
 }
 
+/// An open connection whose messages wait 5 ms for others.
+fn lingering(change: impl FnOnce(&mut Settings)) -> Pair {
+    let mut settings = Settings::default();
+    settings.outbound.linger = 5 * MS;
+    change(&mut settings);
+    let mut pair = blocked(settings);
+    pair.is_blocked = false;
+    pair
+}
+
+#[test]
+fn messages_that_linger_leave_in_one_write_at_the_nanosecond_of_the_first() {
+    let mut pair = lingering(|_| {});
+    pair.send("a");
+    pair.advance(3 * MS);
+    pair.send("b");
+    pair.advance(2 * MS - Duration::from_nanos(1));
+    assert!(pair.take_written().is_empty());
+    pair.advance(Duration::from_nanos(1));
+    assert_eq!(sent(&mut pair), ["a", "b"]);
+    // The next ones wait for their own time.
+    pair.send("c");
+    pair.advance(5 * MS - Duration::from_nanos(1));
+    assert!(pair.take_written().is_empty());
+    pair.advance(Duration::from_nanos(1));
+    assert_eq!(sent(&mut pair), ["c"]);
+}
+
+#[test]
+fn nothing_lingers_behind_a_message_of_the_priority_lane() {
+    let mut pair = lingering(|_| {});
+    pair.send("normal");
+    pair.send(Message::text("urgent").lane(Lane::Priority));
+    assert_eq!(sent(&mut pair), ["urgent", "normal"]);
+}
+
+#[test]
+fn half_a_queue_and_a_full_write_do_not_linger() {
+    let mut pair = lingering(|settings| settings.outbound.items_max = 4);
+    pair.send("a");
+    assert!(pair.take_written().is_empty());
+    pair.send("b");
+    assert_eq!(sent(&mut pair), ["a", "b"]);
+
+    let mut pair = lingering(|settings| settings.outbound.bytes_max = 10);
+    pair.send("1234");
+    assert!(pair.take_written().is_empty());
+    pair.send("5");
+    assert_eq!(sent(&mut pair), ["1234", "5"]);
+
+    let mut pair = lingering(|_| {});
+    pair.send(vec![0; (64 << 10) - 1]);
+    assert!(pair.take_written().is_empty());
+    // That is a write of its own; what does not fit in waits for more.
+    pair.send(vec![1]);
+    assert_eq!(raw_frames_of(&pair.take_written()).len(), 1);
+    pair.advance(5 * MS);
+    assert_eq!(raw_frames_of(&pair.take_written()), [(0x82, vec![1])]);
+}
+
+#[test]
+fn pongs_do_not_linger_and_take_nothing_along() {
+    let mut pair = lingering(|_| {});
+    pair.send("waits");
+    pair.receive(&[0x89, 1, b'?']);
+    assert_eq!(raw_frames_of(&pair.take_written()), [(0x8a, b"?".to_vec())]);
+    pair.advance(5 * MS);
+    assert_eq!(sent(&mut pair), ["waits"]);
+}
+
+#[test]
+fn a_connection_that_ends_sends_what_lingers_first() {
+    let mut pair = lingering(|_| {});
+    let id = pair.send("last");
+    let deadline = pair.now + 1_000 * MS;
+    pair.set
+        .remove(pair.now, pair.id, Shutdown::Graceful { deadline });
+    pair.drain();
+    let frames = raw_frames_of(&pair.take_written());
+    assert_eq!(frames[0], (0x81, b"last".to_vec()));
+    assert_eq!(frames[1].0, 0x88);
+    assert!(pair.outcomes.contains(&(id, Outcome::Written)));
+}
+
 #[test]
 fn a_message_expires_at_its_own_nanosecond_and_becomes_a_letter() {
     let mut pair = blocked(settings(Overflow::Wait, 10));

@@ -96,6 +96,7 @@ fn opening(rng: &mut Jitter) -> Opening {
     settings.outbound.items_max = pick(rng, &[1, 2, 5]);
     settings.outbound.bytes_max = pick(rng, &[4, 30, 1_000]);
     settings.outbound.when_full = pick(rng, &OVERFLOWS);
+    settings.outbound.linger = pick(rng, &["0ms", "0ms", "2ms", "20ms"].map(time));
     settings.timeouts.acknowledge = pick(rng, &["1ms", "15ms", "1s"].map(time));
     settings.timeouts.close = time("10ms");
     settings.timeouts.flush_before_close = time("5ms");

@@ -260,6 +260,7 @@ fn draw_settings(rng: &mut Jitter) -> Settings {
     settings.outbound.items_max = items_max;
     settings.outbound.bytes_max = bytes_max;
     settings.outbound.when_full = pick(rng, &OVERFLOWS);
+    settings.outbound.linger = pick(rng, &["0ms", "5ms"].map(time));
     settings.retry.initial = time("10ms");
     settings
 }

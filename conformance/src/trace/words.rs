@@ -164,6 +164,7 @@ fn timer(kind: TimerKind) -> String {
         TimerKind::FlushBeforeClose => "flush_before_close".into(),
         TimerKind::CloseHandshake => "close_handshake".into(),
         TimerKind::Linger => "linger".into(),
+        TimerKind::OutboundLinger => "outbound_linger".into(),
         TimerKind::Retry => "retry".into(),
         TimerKind::Expiry => "expiry".into(),
         TimerKind::Acknowledge => "acknowledge".into(),

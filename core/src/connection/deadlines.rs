@@ -24,7 +24,10 @@ impl Connection {
             .map(|at| (at, TimerKind::Expiry));
         let reply = self.outbound.next_reply_deadline();
         let reply = reply.map(|at| (at, TimerKind::Acknowledge));
-        [own, inbound, end, expiry, reply]
+        let linger = self
+            .linger_deadline()
+            .map(|at| (at, TimerKind::OutboundLinger));
+        [own, inbound, end, expiry, reply, linger]
             .into_iter()
             .flatten()
             .filter(|(at, _)| *at != Instant::FAR_FUTURE)
@@ -81,7 +84,11 @@ impl Connection {
             TimerKind::WriteProgress | TimerKind::CloseHandshake | TimerKind::Shutdown => {
                 self.end_now(step, kind);
             }
-            TimerKind::Linger | TimerKind::Retry | TimerKind::Expiry | TimerKind::Acknowledge => {}
+            TimerKind::Linger
+            | TimerKind::OutboundLinger
+            | TimerKind::Retry
+            | TimerKind::Expiry
+            | TimerKind::Acknowledge => {}
         }
     }
 

@@ -40,9 +40,10 @@ impl Connection {
             let cause = SendErrorCause::Offline;
             return Err(SendError { message, cause });
         }
+        let when_full = self.settings().outbound.when_full;
         let key = match &self.config.hooks().coalesce {
-            Some(coalesce) => coalesce.key(&message),
-            None => None,
+            Some(coalesce) if when_full == Overflow::Coalesce => coalesce.key(&message),
+            Some(_) | None => None,
         };
         match self.make_room(step, message.len(), key.as_ref()) {
             Room::Made => {}
@@ -87,7 +88,7 @@ impl Connection {
         if !is_admitted {
             return Room::NotForThis;
         }
-        if let (Overflow::Coalesce, Some(key)) = (outbound.when_full, key)
+        if let Some(key) = key
             && let Some(index) = self.outbound.with_key(key, committed)
         {
             self.drop_message(step, index, DropPolicy::Coalesced);

@@ -54,6 +54,8 @@ pub(crate) struct Session {
     pub(super) quantum: u32,
     /// Bytes of the socket that were not taken, and are kept elsewhere.
     pub(super) left_with_driver: u32,
+    /// Messages wait for others to leave with them.
+    pub(super) is_lingering: bool,
     pub(super) is_ping_unsent: bool,
     /// The peer was pinged, and no byte came since.
     pub(super) is_life_awaited: bool,
@@ -102,6 +104,7 @@ impl Session {
             compression: None,
             quantum: QUANTUM_MAX,
             left_with_driver: 0,
+            is_lingering: false,
             is_ping_unsent: false,
             is_life_awaited: false,
             is_pong_awaited: false,

@@ -1,7 +1,10 @@
 //! Bytes out: what is written next, and what the kernel took of it.
 
+use std::time::Duration;
+
 use crate::event::{Outcome, State};
 use crate::io::Output;
+use crate::message::Lane;
 use crate::outbound::Queued;
 use crate::seed::Secrets;
 use crate::time::Instant;
@@ -107,7 +110,7 @@ impl Connection {
                 close_unit(plan, What::Script, scratch);
             }
         }
-        if self.may_send_messages() {
+        if self.sends_messages() {
             let mut index = messages_begun;
             while scratch.len() < quantum as usize {
                 let Some(payload) = self.payload(index) else {
@@ -254,6 +257,38 @@ impl Connection {
         })
     }
 
+    /// Whether they go out with the next write.
+    fn sends_messages(&self) -> bool {
+        self.may_send_messages() && self.session.as_ref().is_some_and(|it| !it.is_lingering)
+    }
+
+    /// Until when what is queued still waits for more to leave with it.
+    pub(super) fn linger_deadline(&self) -> Option<Instant> {
+        let session = self.session.as_ref()?;
+        session.is_lingering.then(|| self.lingers_until()).flatten()
+    }
+
+    /// Until when what is queued may wait for more to leave with it; `None` if it may not.
+    fn lingers_until(&self) -> Option<Instant> {
+        let outbound = &self.settings().outbound;
+        let session = self.session.as_ref()?;
+        let first = self.outbound.get(0)?;
+        let is_plenty = self.outbound.len() >= outbound.items_max / 2
+            || self.outbound.bytes() >= (outbound.bytes_max / 2).min(QUANTUM_MAX as usize);
+        let waits = outbound.linger > Duration::ZERO
+            && session.close.is_none()
+            && first.message.in_lane() == Lane::Normal
+            && !is_plenty;
+        waits.then(|| first.accepted_at + outbound.linger)
+    }
+
+    fn settle_linger(&mut self, step: &Step<'_>) {
+        let is_lingering = self.lingers_until().is_some_and(|at| !at.is_due(step.now));
+        if let Some(session) = &mut self.session {
+            session.is_lingering = is_lingering;
+        }
+    }
+
     /// What the message at `index` of the queue goes out as on this socket.
     fn payload(&self, index: usize) -> Option<Payload<'_>> {
         let message = &self.outbound.get(index)?.message;
@@ -265,7 +300,7 @@ impl Connection {
 
     /// Compresses what goes out next, if it is agreed that messages may be compressed.
     fn settle_compression(&mut self) {
-        if !self.may_send_messages() {
+        if !self.sends_messages() {
             return;
         }
         if let Some(session) = &mut self.session
@@ -304,12 +339,13 @@ impl Connection {
                     .script
                     .as_ref()
                     .is_some_and(|s| !s.unsent.is_empty())
-                || (self.may_send_messages() && !self.outbound.is_empty())
+                || (self.sends_messages() && !self.outbound.is_empty())
                 || session.close.as_ref().is_some_and(|close| close.is_due()))
     }
 
     /// Announces that there is something to write, once until it is all written.
     pub(super) fn settle_transmit(&mut self, step: &mut Step<'_>) {
+        self.settle_linger(step);
         self.settle_compression();
         if !self.has_unwritten() {
             return;

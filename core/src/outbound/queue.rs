@@ -283,6 +283,11 @@ impl Outbound {
         self.queue.len()
     }
 
+    /// The payloads of those that are not written.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }

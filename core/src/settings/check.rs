@@ -157,6 +157,8 @@ impl Settings {
         }
         check_queue("inbound", inbound)?;
         check_queue("outbound", &outbound.bounds())?;
+        let linger = Quantity::Time(outbound.linger);
+        not_beyond("outbound.linger", linger, Quantity::Time(TIME_MAX))?;
         check_batch(batch, inbound)?;
         check_processor(processor)?;
         check_retry(retry)?;

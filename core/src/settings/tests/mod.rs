@@ -75,6 +75,7 @@ fn the_defaults_are_those_that_are_documented_and_are_valid() {
             items_max: 1_024,
             bytes_max: 1_048_576,
             when_full: Overflow::Wait,
+            linger: Duration::ZERO,
         },
         batch: BatchPolicy {
             count_max: 1_024,
@@ -248,6 +249,7 @@ fn every_duration_beyond_ten_years_is_refused_by_name() {
         ),
         (|s| s.timeouts.message = Some(LONG), "timeouts.message"),
         (|s| s.batch.linger = LONG, "batch.linger"),
+        (|s| s.outbound.linger = LONG, "outbound.linger"),
         (|s| s.retry.initial = LONG, "retry.initial"),
         (|s| s.retry.max = LONG, "retry.max"),
         (|s| s.invalid.invalid_window = LONG, "decode.invalid_window"),

@@ -134,7 +134,7 @@ pub(super) fn settings() -> impl Strategy<Value = Settings> {
             prop::option::of(backoff()),
             prop::option::of(timeouts()),
         ),
-        prop::option::of((queue(), queue(), overflow(), batch, retry)),
+        prop::option::of((queue(), (queue(), overflow(), duration()), batch, retry)),
         prop::option::of(numbers),
         prop::option::of((codes(), codes())),
         prop::option::of(deflate),
@@ -149,13 +149,14 @@ pub(super) fn settings() -> impl Strategy<Value = Settings> {
                     deflate,
                     ..Settings::default()
                 };
-                if let Some((inbound, outbound, when_full, batch, retry)) = flow {
+                if let Some((inbound, (outbound, when_full, linger), batch, retry)) = flow {
                     settings = Settings {
                         inbound,
                         outbound: OutboundSettings {
                             items_max: outbound.items_max,
                             bytes_max: outbound.bytes_max,
                             when_full,
+                            linger,
                         },
                         batch,
                         retry,
@@ -212,7 +213,7 @@ proptest! {
                 return Ok(());
             }
         };
-        let Settings { backoff, timeouts, limits, inbound, batch, retry, .. } = config.settings();
+        let Settings { backoff, timeouts, limits, inbound, outbound, batch, retry, .. } = config.settings();
         prop_assert!(backoff.floor > Duration::ZERO && backoff.floor <= backoff.initial);
         prop_assert!(backoff.initial <= backoff.max && backoff.max <= backoff.flap_max);
         prop_assert!(backoff.first_max <= backoff.max);
@@ -222,7 +223,7 @@ proptest! {
         prop_assert!(limits.headers_max > 0 && limits.message_bytes_max > 0);
         prop_assert!(batch.count_max <= inbound.items_max && batch.bytes_max <= inbound.bytes_max);
         prop_assert!(retry.initial <= retry.max);
-        let latest = Instant::ORIGIN + backoff.flap_max + timeouts.attempt + batch.linger + retry.max;
+        let latest = Instant::ORIGIN + backoff.flap_max + timeouts.attempt + batch.linger + outbound.linger + retry.max;
         prop_assert!(latest < Instant::FAR_FUTURE);
     }
 

@@ -71,6 +71,7 @@ fn every_key_is_read() {
         items_max = 200
         bytes_max = 2000
         when_full = "drop_oldest"
+        linger = "2ms"
         [batch]
         count_max = 50
         bytes_max = "50KiB"
@@ -154,6 +155,7 @@ fn every_key_is_read() {
             items_max: 200,
             bytes_max: 2_000,
             when_full: Overflow::DropOldest,
+            linger: Duration::from_millis(2),
         },
         batch: BatchPolicy {
             count_max: 50,
