@@ -17,6 +17,7 @@ NOBODY = 65534
 
 def checks():
     yield f"every letter reported as stored survives {RUNS} kills, and is redriven once", killed
+    yield "no number of a message is used twice, however a run ends", numbered
     yield "a full disk stops no messages, and every letter is told of", full_disk
     yield "a store that may not be written stops no messages, and every letter is told of", read_only
 
@@ -58,6 +59,35 @@ def feed():
 
 async def silent(socket):
     await socket.wait_closed()
+
+
+async def numbered(tools):
+    directory = tools.directory("letters numbered")
+    runs = []
+    async with websocket_server(feed()) as url:
+        _, config = configured(directory, url)
+        for is_killed in (False, False, True, False):
+            numbers = []
+            async with Ropewalk(tools, "tap", "--quiet", "--config", config, "--events", "-") as run:
+                while len(numbers) < 10:
+                    record = await run.record()
+                    if "data" in record:
+                        numbers.append(record["seq"])
+                if is_killed:
+                    run.signal(signal.SIGKILL)
+                    ended = await run.end()
+                else:
+                    ended = (await run.interrupt()).expect(status=0)
+            for line in ended.stdout.splitlines(keepends=True):
+                # The last line of a run that is killed may be cut.
+                if line.endswith(b"\n") and "data" in (record := json.loads(line)):
+                    numbers.append(record["seq"])
+            runs.append(numbers)
+    expect(runs[0][0] < 10, f"the first number is {runs[0][0]}")
+    everything = sum(runs, [])
+    expect(all(a < b for a, b in zip(everything, everything[1:])), f"not in order, or twice: {everything}")
+    gaps = [after[0] - before[-1] for before, after in zip(runs, runs[1:])]
+    expect(gaps[0] < 10 and gaps[1] < 10 and gaps[2] > 1 << 30, f"between the runs: {gaps}")
 
 
 async def killed(tools):

@@ -353,7 +353,8 @@ impl<'a> MessageRef<'a> {
         }
     }
 
-    /// The connection's messages are numbered from 1 across all its sockets; filtered ones have numbers too.
+    /// The connection's messages are numbered from 1 ([`Hooks::numbered_after`](crate::Hooks::numbered_after)) across all its sockets;
+    /// filtered ones have numbers too.
     pub fn seq(self) -> u64 {
         self.seq
     }

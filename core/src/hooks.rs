@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::batch::MessageRef;
 use crate::message::Message;
-use crate::settings::{ConfigError, ConfigProblem};
+use crate::settings::{ConfigError, ConfigProblem, Quantity, not_beyond};
 
 /// The application's own part in a connection. Everything is optional, and `Hooks::default()` is
 /// nothing. Cloning shares the functions.
@@ -35,6 +35,9 @@ pub struct Hooks {
     pub per_key: Option<PerKey>,
     /// Which inbound message answers which outbound one. Default: none does, and a message's way ends with the kernel.
     pub acknowledge: Option<Acknowledge>,
+    /// The number of the last message that the application had of this connection before, in another process for example: received
+    /// messages are numbered from the next on ([`MessageRef::seq`]). Default: 0; at most 2⁶³.
+    pub numbered_after: u64,
     /// Whether each attempt's request is asked for. Default: [`Provider::None`].
     pub provider: Provider,
 }
@@ -411,6 +414,11 @@ pub enum Provider {
 
 impl Hooks {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        not_beyond(
+            "numbered_after",
+            Quantity::Count(self.numbered_after),
+            Quantity::Count(1 << 63),
+        )?;
         let asks_for_next = |step: &ReadyStep| match step {
             ReadyStep::Send(template) => template.uses_next(),
             ReadyStep::Expect(_) => false,
@@ -435,6 +443,7 @@ impl fmt::Debug for Hooks {
             coalesce,
             per_key,
             acknowledge,
+            numbered_after,
             provider,
         } = self;
         f.debug_struct("Hooks")
@@ -445,6 +454,7 @@ impl fmt::Debug for Hooks {
             .field("coalesce", coalesce)
             .field("per_key", per_key)
             .field("acknowledge", acknowledge)
+            .field("numbered_after", numbered_after)
             .field("provider", provider)
             .finish()
     }

@@ -9,9 +9,9 @@ use pair::{Pair, close, frame, frames_of, text};
 use ropewalk_core::hooks::{Expect, ReadyStep, Resume, Template};
 use ropewalk_core::settings::{BatchPolicy, Keepalive, QueueBounds};
 use ropewalk_core::{
-    Admission, AdmissionLimits, CloseReason, Consumer, EventKind, GaveUpCause, Hooks, Input,
-    Message, Outcome, Settings, Shutdown, State, TimerKind, TransportError, TransportErrorKind,
-    Verdict,
+    Admission, AdmissionLimits, CloseReason, Config, Consumer, EventKind, GaveUpCause, Hooks,
+    Input, Message, Outcome, Settings, Shutdown, State, TimerKind, TransportError,
+    TransportErrorKind, Verdict,
 };
 
 const TEXT: u8 = 1;
@@ -496,4 +496,32 @@ fn batches_grow_while_the_consumer_is_busy() {
     }
     let sizes: Vec<_> = pair.batches.iter().map(ropewalk_core::Batch::len).collect();
     assert_eq!(sizes, [1, 3, 3, 1]);
+}
+
+#[test]
+fn messages_are_numbered_from_the_next_after_those_that_were_had_before() {
+    let hooks = Hooks {
+        numbered_after: 41,
+        ..Hooks::default()
+    };
+    let mut pair = Pair::new(Settings::default(), hooks);
+    pair.open();
+    pair.receive(&text("a"));
+    pair.receive(&text("b"));
+    let seqs: Vec<_> = pair
+        .batches
+        .iter()
+        .flat_map(|batch| batch.iter())
+        .map(|it| it.seq())
+        .collect();
+    assert_eq!(seqs, [42, 43]);
+    let counters = pair.set.counters(pair.id).expect("there is one");
+    assert_eq!(counters.received, 2);
+
+    let hooks = Hooks {
+        numbered_after: (1 << 63) + 1,
+        ..Hooks::default()
+    };
+    let error = Config::new(Settings::default(), hooks).unwrap_err();
+    assert_eq!(error.key, "numbered_after");
 }

@@ -328,6 +328,14 @@ impl Connect {
         self
     }
 
+    /// Numbers received messages from the one after `last` on: the number of the last message that was received under this name
+    /// before. At most 2⁶³. Default: 0.
+    #[must_use]
+    pub fn numbered_after(mut self, last: u64) -> Self {
+        self.hooks.numbered_after = last;
+        self
+    }
+
     /// Dials again when no data message came for this long, whatever pings say. Default: off.
     #[must_use]
     pub fn stale_after(mut self, after: Duration) -> Self {
@@ -450,6 +458,7 @@ fn guarded(hooks: Hooks) -> Hooks {
         coalesce,
         per_key,
         acknowledge,
+        numbered_after,
         provider,
     } = hooks;
     Hooks {
@@ -482,6 +491,7 @@ fn guarded(hooks: Hooks) -> Hooks {
                 move |message| guard(|| acknowledge.reply(message)).unwrap_or(None),
             )
         }),
+        numbered_after,
         provider,
     }
 }

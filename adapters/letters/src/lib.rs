@@ -15,6 +15,7 @@
 
 #![forbid(unsafe_code)]
 
+mod numbers;
 mod rows;
 mod schema;
 
@@ -42,6 +43,8 @@ pub struct SqliteStore {
     path: PathBuf,
     /// `None` while the file cannot be opened.
     connection: Option<Connection>,
+    /// How long delivered and discarded letters are kept.
+    keep: Option<Duration>,
 }
 
 /// A store could not be opened.
@@ -88,6 +91,7 @@ impl SqliteStore {
         Ok(Self {
             path,
             connection: Some(connection),
+            keep: None,
         })
     }
 
@@ -109,7 +113,16 @@ impl SqliteStore {
         Self {
             path: path.into(),
             connection: None,
+            keep: None,
         }
+    }
+
+    /// Deletes letters that have been delivered or discarded for longer than `keep`, with their history, a thousand at most
+    /// whenever others are stored. Default: they are kept for ever. Their ids are not used again.
+    #[must_use]
+    pub fn keep_settled(mut self, keep: Duration) -> Self {
+        self.keep = Some(keep);
+        self
     }
 
     /// Where it is.
@@ -169,13 +182,28 @@ fn connect(path: &Path) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
+fn delete_settled(transaction: &Transaction<'_>, before: SystemTime) -> rusqlite::Result<()> {
+    let mut select = transaction.prepare(rows::SETTLED)?;
+    let ids = select.query_map([time_text(before)], |row| row.get::<_, i64>(0))?;
+    for id in ids.collect::<rusqlite::Result<Vec<_>>>()? {
+        for part in rows::DELETE {
+            transaction.prepare(part)?.execute([id])?;
+        }
+    }
+    Ok(())
+}
+
 impl LetterStore for SqliteStore {
     fn append(
         &mut self,
         letters: &[LetterRecord],
         at: SystemTime,
     ) -> Result<Vec<LetterId>, StoreError> {
+        let settled_before = self.keep.and_then(|keep| at.checked_sub(keep));
         self.in_transaction(|transaction| {
+            if let Some(before) = settled_before {
+                delete_settled(transaction, before)?;
+            }
             let mut insert = transaction.prepare(rows::INSERT)?;
             let mut note = transaction.prepare(rows::NOTE)?;
             let mut ids = Vec::with_capacity(letters.len());
@@ -248,9 +276,10 @@ impl LetterStore for SqliteStore {
                 let Some(to) = change.leads_to(from) else {
                     continue;
                 };
+                let is_settled = !LetterState::UNDECIDED.contains(&to);
                 transaction.execute(
-                    "UPDATE letters SET state = ?2 WHERE id = ?1",
-                    params![key, to.name()],
+                    "UPDATE letters SET state = ?2, settled_at = ?3 WHERE id = ?1",
+                    params![key, to.name(), is_settled.then(|| time_text(at))],
                 )?;
                 if let Change::Edit(payload) = change {
                     transaction.execute(

@@ -29,6 +29,15 @@ pub(crate) const HISTORY: &str =
 pub(crate) const RETRYING: &str = "
 SELECT id FROM letters WHERE state = 'retrying' AND connection = ?1 ORDER BY received_at, seq, id";
 
+pub(crate) const SETTLED: &str =
+    "SELECT id FROM letters WHERE settled_at < ?1 ORDER BY settled_at LIMIT 1000";
+
+/// The parts of a letter, in the order in which they can go.
+pub(crate) const DELETE: [&str; 2] = [
+    "DELETE FROM history WHERE letter = ?1",
+    "DELETE FROM letters WHERE id = ?1",
+];
+
 pub(crate) fn letter(row: &Row<'_>) -> Result<StoredLetter> {
     Ok(StoredLetter {
         id: LetterId(row.get::<_, i64>("id")?.cast_unsigned()),

@@ -28,9 +28,11 @@ CREATE TABLE letters (
     state TEXT NOT NULL,
     kind TEXT NOT NULL,
     payload BLOB NOT NULL,
-    edited BLOB
+    edited BLOB,
+    settled_at TEXT
 ) STRICT;
 CREATE INDEX letters_to_retry ON letters (connection, received_at, seq, id) WHERE state = 'retrying';
+CREATE INDEX letters_settled ON letters (settled_at) WHERE settled_at IS NOT NULL;
 CREATE TABLE history (
     letter INTEGER NOT NULL REFERENCES letters (id),
     at TEXT NOT NULL,
@@ -38,6 +40,10 @@ CREATE TABLE history (
     detail TEXT NOT NULL
 ) STRICT;
 CREATE INDEX history_of_letter ON history (letter);
+CREATE TABLE numbers (
+    connection TEXT PRIMARY KEY,
+    last INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 ";
 
 /// Sets the connection up, and the file if it is empty.

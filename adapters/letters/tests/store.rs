@@ -358,3 +358,48 @@ fn every_letter_reported_as_stored_survives_a_kill() {
     }
     assert!(reported >= 136);
 }
+
+#[test]
+fn numbers_go_on_where_a_run_ended_and_leave_some_out_after_one_that_did_not() {
+    let file = Scratch::new("numbers");
+    let mut store = SqliteStore::open(&file.0).unwrap();
+    assert_eq!(store.begin_numbering(["a", "b"]).unwrap(), [0, 0]);
+    store.end_numbering([("a", 17), ("b", 0)]).unwrap();
+    assert_eq!(store.begin_numbering(["b", "a", "c"]).unwrap(), [0, 17, 0]);
+    // That run vanishes.
+    drop(store);
+    let mut store = SqliteStore::open(&file.0).unwrap();
+    let block = 1 << 40;
+    let begun = store.begin_numbering(["a", "b", "c"]).unwrap();
+    assert_eq!(begun, [17 + block, block, block]);
+}
+
+#[test]
+fn what_was_settled_long_ago_goes_when_others_are_stored() {
+    let file = Scratch::new("settled");
+    let mut store = SqliteStore::open(&file.0)
+        .unwrap()
+        .keep_settled(Duration::from_secs(100));
+    let letters: Vec<_> = (1..=4).map(|seq| record("a", seq)).collect();
+    let ids_of = |store: &mut SqliteStore| ids(store, &all());
+    let stored = store.append(&letters, at(0)).unwrap();
+    let mut settle = |id: usize, changes: &[Change], seconds| {
+        for change in changes {
+            assert_eq!(
+                store.change(&[stored[id]], change, at(seconds)).unwrap(),
+                [stored[id]]
+            );
+        }
+    };
+    settle(0, &[Change::Retry, Change::Delivered], 10);
+    settle(1, &[Change::Discard], 11);
+    settle(2, &[Change::Hold], 1);
+    store.append(&[record("a", 5)], at(110)).unwrap();
+    assert_eq!(ids_of(&mut store), [1, 2, 3, 4, 5]);
+    store.append(&[record("a", 6)], at(111)).unwrap();
+    assert_eq!(ids_of(&mut store), [2, 3, 4, 5, 6]);
+    assert_eq!(store.history(stored[0]).unwrap(), []);
+    store.append(&[record("a", 7)], at(10_000)).unwrap();
+    // What nobody has decided stays.
+    assert_eq!(ids_of(&mut store), [3, 4, 5, 6, 7]);
+}

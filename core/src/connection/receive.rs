@@ -85,7 +85,8 @@ impl Connection {
                     session.arriving = None;
                     self.tally.received += 1;
                     self.tally.received_bytes += payload.len() as u64;
-                    let message = MessageRef::new(kind, payload, self.tally.received, step.now);
+                    let seq = self.config.hooks().numbered_after + self.tally.received;
+                    let message = MessageRef::new(kind, payload, seq, step.now);
                     if let Some(acknowledge) = &self.config.hooks().acknowledge
                         && let Some(key) = acknowledge.reply(message)
                         && self.outbound.awaits(&key)

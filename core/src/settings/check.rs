@@ -452,7 +452,7 @@ fn in_range(key: &str, value: Quantity) -> Checked {
     not_beyond(key, value, limit)
 }
 
-fn not_beyond(key: &str, value: Quantity, limit: Quantity) -> Checked {
+pub(crate) fn not_beyond(key: &str, value: Quantity, limit: Quantity) -> Checked {
     if size_of_value(value) <= size_of_value(limit) {
         return Ok(());
     }

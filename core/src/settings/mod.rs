@@ -24,6 +24,7 @@ use std::time::Duration;
 
 pub use backoff::{BackoffSettings, FirstDial, JitterKind, Profile};
 pub use batching::{BatchPolicy, IdleFlush, InvalidFate, InvalidPolicy, RetryPolicy};
+pub(crate) use check::not_beyond;
 pub use check::{ConfigError, ConfigProblem, Quantity};
 pub use classification::ClassificationSettings;
 pub use config::Config;

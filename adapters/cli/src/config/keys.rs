@@ -38,7 +38,7 @@ pub(crate) fn check(document: &Document) -> Result<(), ConfigError> {
             .iter()
             .map(|key| ((*key).to_owned(), Known::Anything)),
     );
-    let letters = Keys::from([("store".to_owned(), Known::Anything)]);
+    let letters = Keys::from(["store", "keep"].map(|key| (key.to_owned(), Known::Anything)));
     let top = Keys::from([
         ("runtime".to_owned(), Known::Anything),
         ("admission".to_owned(), shape(&AdmissionLimits::default())),

@@ -12,6 +12,7 @@ mod tests;
 mod tls;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ropewalk_core::AdmissionLimits;
 use serde::{Deserialize, Serialize};
@@ -46,6 +47,37 @@ pub(crate) struct LetterKeys {
     /// The file; relative to where the command was started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) store: Option<PathBuf>,
+    /// How long letters are kept that are delivered or discarded; for ever if it is not said.
+    #[serde(default, with = "keep")]
+    pub(crate) keep: Option<Duration>,
+}
+
+/// A duration such as `30d`, or `off`.
+mod keep {
+    use std::time::Duration;
+
+    use ropewalk_core::settings::{format_duration, parse_duration};
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    const OFF: &str = "off";
+
+    pub(super) fn serialize<S: Serializer>(
+        keep: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        keep.map_or_else(|| OFF.to_owned(), format_duration)
+            .serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        match String::deserialize(deserializer)?.as_str() {
+            OFF => Ok(None),
+            text => parse_duration(text).map(Some).map_err(D::Error::custom),
+        }
+    }
 }
 
 impl Plan {
@@ -68,10 +100,15 @@ impl Plan {
     fn from_document(document: &Document, names: &mut Names) -> Result<Self, ConfigError> {
         keys::check(document)?;
         let reader = Reader::new(document);
+        let letters: LetterKeys = reader.value("letters")?.unwrap_or_default();
+        if letters.keep.is_some() && letters.store.is_none() {
+            let key = "letters.keep";
+            return Err(reader.refuse(key, key, "needs `store` beside it".to_owned()));
+        }
         Ok(Self {
             runtime: reader.value("runtime")?,
             admission: reader.value("admission")?.unwrap_or_default(),
-            letters: reader.value("letters")?.unwrap_or_default(),
+            letters,
             connections: connection::read_all(&reader, names)?,
             defaults: connection::read_defaults(&reader)?,
         })

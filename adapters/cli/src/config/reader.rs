@@ -78,7 +78,7 @@ impl<'a> Reader<'a> {
         merged.collect()
     }
 
-    fn refuse(&self, path: &str, key: &str, problem: String) -> ConfigError {
+    pub(super) fn refuse(&self, path: &str, key: &str, problem: String) -> ConfigError {
         ConfigError::Value {
             place: self.document.place(path),
             key: key.to_owned(),

@@ -16,6 +16,10 @@ fn refusal(text: &str) -> String {
 const FULL: &str = r#"
 runtime = "smol"
 
+[letters]
+store = "letters.sqlite"
+keep = "30d"
+
 [admission]
 connecting_max = 8
 
@@ -58,6 +62,7 @@ fn defaults_lie_under_each_connection() {
     let plan = read(FULL).unwrap();
     assert_eq!(plan.runtime, Some(RuntimeName::Smol));
     assert_eq!(plan.admission.connecting_max.get(), 8);
+    assert_eq!(plan.letters.keep, Some(Duration::from_secs(30 * 86_400)));
     let [trades, feed] = &plan.connections[..] else {
         panic!("two connections")
     };
@@ -389,4 +394,20 @@ fn where_keys_are_found_is_checked_with_the_policy_that_needs_it() {
     assert!(problem.contains("no `coalesce` hook"), "{problem}");
     let common = "[defaults.outbound]\nwhen_full = \"coalesce\"\n[[connection]]\nurl = \"ws://a\"\noutbound.coalesce = \"/a\"\n";
     assert!(read(common).is_ok());
+}
+
+#[test]
+fn letters_are_kept_for_ever_unless_a_time_is_named() {
+    let keep = |text: &str| read(text).unwrap().letters.keep;
+    assert_eq!(keep("letters.store = \"s\""), None);
+    assert_eq!(keep("letters = { store = \"s\", keep = \"off\" }"), None);
+    assert_eq!(
+        refusal("letters.keep = \"1h\""),
+        "f.toml:1: `letters.keep` needs `store` beside it"
+    );
+    let refused = refusal("[letters]\nstore = \"s\"\nkeep = \"soon\"");
+    assert!(
+        refused.starts_with("f.toml:3: `letters.keep` "),
+        "{refused}"
+    );
 }

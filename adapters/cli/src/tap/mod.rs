@@ -4,10 +4,12 @@ mod counting;
 mod run;
 mod summary;
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ropewalk_driver::Connect;
 use ropewalk_letters::{OpenError, SqliteStore};
@@ -40,9 +42,21 @@ pub(crate) fn run(arguments: TapArguments) -> Result<ExitCode, Failure> {
         ));
     }
     let connections = plan.connections.iter().map(connect);
-    let connections = connections.collect::<Result<Vec<_>, _>>()?;
+    let mut connections = connections.collect::<Result<Vec<_>, _>>()?;
 
-    let letters = plan.letters.store.as_deref().map(open_store).transpose()?;
+    let letters = plan.letters.store.as_deref();
+    let mut letters = letters
+        .map(|path| open_store(path, plan.letters.keep))
+        .transpose()?;
+    let numbered = match &mut letters {
+        Some(letters) => Numbered::begin(&mut letters.store, &plan.connections),
+        None => None,
+    };
+    if let Some(numbered) = &numbered {
+        let numbered = connections.into_iter().zip(&numbered.after);
+        let numbered = numbered.map(|(connect, (_, last))| connect.numbered_after(*last));
+        connections = numbered.collect();
+    }
     process::raise_descriptor_limit();
     let stop = Stop::default();
     stop.on_signals().map_err(Failure::runtime)?;
@@ -76,6 +90,9 @@ pub(crate) fn run(arguments: TapArguments) -> Result<ExitCode, Failure> {
     };
     let runtime = arguments.runtime.or(plan.runtime).unwrap_or_default();
     let outcome = runtime::block_on(runtime, tap).map_err(Failure::runtime)??;
+    if let Some(numbered) = numbered {
+        numbered.end(&outcome.received);
+    }
     if !arguments.quiet {
         summary::print(&outcome.summary);
     }
@@ -113,7 +130,7 @@ pub(crate) fn connect(plan: &ConnectionPlan) -> Result<Connect, Failure> {
 
 /// The store, and the socket by which others reach this run. One that cannot be used now may be later: messages flow
 /// meanwhile, and events tell of it.
-fn open_store(path: &Path) -> Result<LetterBox, Failure> {
+fn open_store(path: &Path, keep: Option<Duration>) -> Result<LetterBox, Failure> {
     let store = match SqliteStore::open(path) {
         Ok(store) => store,
         Err(error @ OpenError::Unusable { .. }) if path.exists() => {
@@ -132,7 +149,48 @@ fn open_store(path: &Path) -> Result<LetterBox, Failure> {
             None
         }
     };
+    let store = match keep {
+        Some(keep) => store.keep_settled(keep),
+        None => store,
+    };
     Ok(LetterBox { store, listener })
+}
+
+/// Messages whose numbers the store keeps, so that no later run uses one again.
+struct Numbered {
+    store: PathBuf,
+    /// The last number of each connection before this run.
+    after: Vec<(String, u64)>,
+}
+
+impl Numbered {
+    fn begin(store: &mut SqliteStore, connections: &[ConnectionPlan]) -> Option<Self> {
+        let names = || connections.iter().map(|plan| plan.name.as_str());
+        match store.begin_numbering(names()) {
+            Ok(after) => Some(Self {
+                store: store.path().to_owned(),
+                after: names().map(str::to_owned).zip(after).collect(),
+            }),
+            Err(error) => {
+                crate::complain(format_args!("{error}; messages are numbered from 1 again"));
+                None
+            }
+        }
+    }
+
+    /// So many messages were received by each connection.
+    fn end(self, received: &BTreeMap<Arc<str>, u64>) {
+        let last = self.after.iter().filter_map(|(name, after)| {
+            // Of one that is missing in the report nobody knows how many it had.
+            Some((name.as_str(), after + received.get(name.as_str())?))
+        });
+        let noted = SqliteStore::open_existing(&self.store)
+            .map_err(|error| error.to_string())
+            .and_then(|mut store| store.end_numbering(last).map_err(|error| error.to_string()));
+        if let Err(error) = noted {
+            crate::complain(format_args!("{error}; the next run leaves numbers out"));
+        }
+    }
 }
 
 fn open(place: &Place, ended: impl FnOnce(&Ended) + Send + 'static) -> Result<Lines, Failure> {

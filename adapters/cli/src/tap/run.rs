@@ -1,11 +1,12 @@
 //! The run itself, on whichever runtime.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use event_listener::Event as Notice;
 use ropewalk_core::{AdmissionLimits, Batch};
-use ropewalk_driver::{Connect, ConnectionHandle, Events, Fleet, Letters, Runtime};
+use ropewalk_driver::{Connect, ConnectionHandle, Events, Fleet, Letters, NamedReport, Runtime};
 use ropewalk_letters::SqliteStore;
 
 use super::counting::{Quota, Remaining, Rest, Tally};
@@ -58,6 +59,8 @@ pub(super) struct Outcome {
     /// `None` if the output did not take everything in time.
     pub(super) output: Option<Ended>,
     pub(super) summary: Summary,
+    /// How many messages each connection received.
+    pub(super) received: BTreeMap<Arc<str>, u64>,
 }
 
 impl Job for Tap {
@@ -143,9 +146,12 @@ impl Job for Tap {
             })
             .await;
         }
+        let received =
+            |named: &NamedReport| (Arc::clone(&named.name), named.report.counters.received);
         Ok(Outcome {
             why,
             output,
+            received: report.connections.iter().map(received).collect(),
             summary: Summary {
                 rows: Row::all(&tallies, &report),
                 letters,
