@@ -15,6 +15,7 @@ def checks():
     for runtime in RUNTIMES:
         yield f"send brings {COUNT} lines to Python's websockets in order, {runtime}", in_order, runtime
     yield "send says what became of the lines of a session that was cut", cut
+    yield "send says why it sends nothing", unreachable
     yield "send reads no faster than the server", held_back
 
 
@@ -75,6 +76,25 @@ async def cut(tools):
     # What no session read was given to the first one, all of it or, for the last, a part.
     expect("interrupted" not in words or words.index("interrupted") + 2 == second[0], f"{second[0]} came next")
     return f"{second[0] - 21} lines went down with the first socket"
+
+
+async def unreachable(tools):
+    dials = asyncio.Queue()
+
+    async def hang_up(_, writer):
+        dials.put_nowait(None)
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        async with Ropewalk(tools, "send", "--json", url, stdin=asyncio.subprocess.PIPE) as run:
+            await feed(run, b"hello\n")
+            # What is said of the first attempt is said before the second.
+            for _ in range(2):
+                await dials.get()
+            ended = (await run.interrupt()).expect(status=1)
+    expect(outcomes(ended) == ["not_sent"], f"outcomes {outcomes(ended)}")
+    expect("; the next attempt is in " in ended.stderr.splitlines()[0], ended.stderr)
 
 
 async def held_back(tools):

@@ -7,7 +7,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use ropewalk_core::{AdmissionLimits, CloseReason, Message, Outcome as Fate};
-use ropewalk_driver::{Connect, ConnectionHandle, Fleet, Receipt, Runtime, Sender};
+use ropewalk_driver::{
+    Connect, ConnectionHandle, EventKind, Events, Fleet, Receipt, Runtime, Sender,
+};
 use smol::channel::{self, Receiver};
 
 use super::input::{InputError, Line};
@@ -60,6 +62,7 @@ impl Job for Send {
         let handle = fleet.open(self.connect);
         let sender = handle.sender();
         R::spawn(pass_over(handle, self.stop.clone()));
+        R::spawn(tell_of_trouble(fleet.events()));
 
         let (untold, to_tell) = channel::bounded(UNTOLD_MAX);
         let unsent = Arc::new(Mutex::new(0));
@@ -131,6 +134,19 @@ async fn send(sender: &Sender, text: String) -> Option<Receipt> {
 async fn pass_over(handle: ConnectionHandle, stop: Stop) {
     while handle.next_batch().await.is_some() {}
     stop.ask(Why::NothingLeft);
+}
+
+/// Says why nothing is sent, for as long as that is so.
+async fn tell_of_trouble(mut events: Events) {
+    let mut why = String::new();
+    while let Some(named) = events.next().await {
+        if let EventKind::Closed { reason, .. } = &named.event.kind {
+            why = reason.to_string();
+        } else if let EventKind::Retrying { delay, .. } = &named.event.kind {
+            let delay = delay.as_secs_f64();
+            crate::complain(format_args!("{why}; the next attempt is in {delay:.1}s"));
+        }
+    }
 }
 
 /// The future's output, unless somebody asks for the end first.
