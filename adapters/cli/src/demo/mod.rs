@@ -1,4 +1,4 @@
-//! `ropewalk demo`: connections that survive a hostile server with nothing lost.
+//! `ropewalk demo`: connections that survive a hostile server with nothing lost, and dead letters that come back.
 
 mod client;
 mod gauges;
@@ -38,7 +38,8 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<ExitCode, Failure> {
     let mut out = std::io::stdout();
     if !arguments.json {
         // Whoever closed the pipe has seen enough; the exit status says the rest.
-        let _ = writeln!(out, "{demo}\n{}\n", client::describe());
+        let settings = client::describe().replace("; ", ";\n");
+        let _ = writeln!(out, "{demo}\n{settings}\n");
     }
     let outcome = runtime::block_on(arguments.runtime, demo).map_err(Failure::runtime)??;
     let text = if arguments.json {

@@ -117,7 +117,7 @@ impl Standing<'_> {
                 batches.count, batches.mean
             ),
             format!(
-                "processors   {workers} workers, {} calls run, scaled {scaled} times",
+                "processors   {workers} workers, {} running, scaled {scaled} times",
                 calls.running
             ),
             format!(
