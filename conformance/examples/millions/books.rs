@@ -29,6 +29,15 @@ impl Numbers {
             .sum()
     }
 
+    /// How many numbers up to this one are not here and are such that `concerns`.
+    pub(crate) fn lacks(&self, to: u64, concerns: impl Fn(u64) -> bool) -> u64 {
+        let lacks = |number: &u64| {
+            let (word, bit) = place(*number);
+            concerns(*number) && self.words.get(word).is_none_or(|word| word & bit == 0)
+        };
+        (1..=to).filter(lacks).count() as u64
+    }
+
     /// How many numbers are in both.
     pub(crate) fn common(&self, other: &Self) -> u64 {
         let both = self.words.iter().zip(&other.words);
@@ -65,8 +74,10 @@ pub(crate) struct ServerPage {
     pub(crate) high: u64,
     /// Outbound: the numbers that came.
     pub(crate) received: Numbers,
-    /// Numbers that a later socket carried again.
+    /// Numbers that a later socket carried again, and rightly.
     pub(crate) repeated: u64,
+    /// Numbers that came again although they are not marked, or on the same socket.
+    pub(crate) duplicates: u64,
     /// Messages that were not the ones that had to come next.
     pub(crate) misplaced: u64,
     /// Messages that were not as they were made.
@@ -101,7 +112,7 @@ pub(crate) struct ClientPage {
     pub(crate) written: Numbers,
     pub(crate) interrupted: Numbers,
     pub(crate) not_sent: Numbers,
-    pub(crate) acknowledged: u64,
+    pub(crate) acknowledged: Numbers,
     /// Outcomes that a message cannot have here, and replies that are not its own.
     pub(crate) strange: u64,
     /// Inbound messages, each counted once.

@@ -10,7 +10,7 @@ use ropewalk_driver::{
 };
 
 use super::books::{ClientPage, Seam, Was};
-use super::plan::{Pass, Plan};
+use super::plan::{Mark, Pass, Plan, Replies};
 use super::wire;
 
 /// How many outcomes of a connection are awaited at most.
@@ -37,7 +37,7 @@ pub(crate) async fn run<R: Runtime>(
         let (pages, share) = (pages.clone(), plan.share(connection));
         R::spawn(async move {
             let page = match plan.pass {
-                Pass::OutboundAcknowledged | Pass::OutboundPlain => {
+                Pass::OutboundAcknowledged | Pass::OutboundMixed | Pass::OutboundPlain => {
                     send(handle, plan.pass, share).await
                 }
                 Pass::InboundResumed | Pass::InboundPlain => receive(handle, share).await,
@@ -59,7 +59,7 @@ fn connect(pass: Pass, url: &str) -> Result<Connect, String> {
     let connect = Connect::to(url).map_err(|error| error.to_string())?;
     let connect = connect.settings(settings());
     let connect = match pass {
-        Pass::OutboundAcknowledged => connect
+        Pass::OutboundAcknowledged | Pass::OutboundMixed => connect
             .acknowledge(
                 |request| {
                     Some(Bytes::copy_from_slice(
@@ -107,9 +107,9 @@ async fn send(handle: ConnectionHandle, pass: Pass, share: u64) -> ClientPage {
             page.note(pass, number, &receipt.outcome().await);
         }
         let message = Message::binary(wire::payload(number));
-        let message = match pass {
-            Pass::OutboundAcknowledged => message.idempotent(),
-            Pass::OutboundPlain | Pass::InboundResumed | Pass::InboundPlain => message,
+        let message = match pass.mark(number) {
+            Mark::Idempotent => message.idempotent(),
+            Mark::None => message,
         };
         match sender.send(message).await {
             Ok(receipt) => pending.push_back((number, receipt)),
@@ -123,13 +123,12 @@ async fn send(handle: ConnectionHandle, pass: Pass, share: u64) -> ClientPage {
         page.note(pass, number, &receipt.outcome().await);
     }
     let counters = page.close(&handle).await;
-    let outcomes =
-        [&page.written, &page.interrupted, &page.not_sent].map(super::books::Numbers::len);
+    let acknowledged = page.acknowledged.len();
     let told = [
-        outcomes[0] + page.acknowledged,
-        outcomes[1],
-        outcomes[2],
-        page.acknowledged,
+        page.written.len() + acknowledged,
+        page.interrupted.len(),
+        page.not_sent.len(),
+        acknowledged,
     ];
     let counted = [
         counters.written,
@@ -185,12 +184,11 @@ async fn receive(handle: ConnectionHandle, share: u64) -> ClientPage {
 
 impl ClientPage {
     fn note(&mut self, pass: Pass, number: u64, outcome: &Outcome) {
-        let was = match (outcome, pass) {
-            (Outcome::Acknowledged(reply), Pass::OutboundAcknowledged)
+        let was = match (outcome, pass.replies()) {
+            (Outcome::Acknowledged(reply), Replies::Yes)
                 if reply.as_bytes() == number.to_be_bytes() =>
             {
-                self.acknowledged += 1;
-                Was::New
+                self.acknowledged.insert(number)
             }
             (Outcome::Written, _) => self.written.insert(number),
             (Outcome::Interrupted, _) => self.interrupted.insert(number),

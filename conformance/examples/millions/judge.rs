@@ -1,7 +1,7 @@
 //! Holds the client's books against the server's.
 
-use super::books::{ClientPage, Seam, ServerPage};
-use super::plan::{Ending, Pass, Plan};
+use super::books::{ClientPage, Numbers, Seam, ServerPage};
+use super::plan::{Ending, Mark, Pass, Plan};
 
 /// What a pass came to, over all connections.
 #[derive(Debug)]
@@ -77,8 +77,9 @@ impl Verdict {
                 .extend(problems.map(|problem| format!("connection {connection}: {problem}")));
             let share = plan.share(connection);
             match plan.pass {
-                Pass::OutboundAcknowledged => verdict.acknowledged(share, server, client),
-                Pass::OutboundPlain => verdict.plain(share, server, client),
+                Pass::OutboundAcknowledged | Pass::OutboundMixed | Pass::OutboundPlain => {
+                    verdict.outbound(plan, share, server, client);
+                }
                 Pass::InboundResumed => verdict.resumed(share, server, client),
                 Pass::InboundPlain => verdict.unresumed(share, server, client),
             }
@@ -95,31 +96,39 @@ impl Verdict {
             && self.problems.is_empty()
     }
 
-    fn acknowledged(&mut self, share: u64, server: &ServerPage, client: &ClientPage) {
-        self.lost += share - server.received.len();
-        self.repeated += server.repeated;
-        self.reordered += server.misplaced;
-        self.contradicted += share.abs_diff(client.acknowledged);
-    }
-
-    fn plain(&mut self, share: u64, server: &ServerPage, client: &ClientPage) {
+    /// What is marked has arrived and was acknowledged; of what is not, the outcome says what is known.
+    fn outbound(&mut self, plan: Plan, share: u64, server: &ServerPage, client: &ClientPage) {
         let received = &server.received;
-        self.duplicates += server.repeated;
+        let is_marked = |number| plan.pass.mark(number) == Mark::Idempotent;
+        self.repeated += server.repeated;
+        self.duplicates += server.duplicates;
         self.reordered += server.misplaced;
-        let missed = |told: &super::books::Numbers| told.len() - told.common(received);
+
+        let missed = |told: &Numbers| told.len() - told.common(received);
         let accounted = Accounted {
             written: missed(&client.written),
             interrupted: missed(&client.interrupted),
             not_sent: missed(&client.not_sent),
             reset: 0,
         };
-        self.lost += (share - received.len()).saturating_sub(accounted.all());
+        let missing = share - received.len();
+        let missing_marked = received.lacks(share, is_marked);
+        self.lost += missing_marked.max(missing.saturating_sub(accounted.all()));
         self.accounted.written += accounted.written;
         self.accounted.interrupted += accounted.interrupted;
         self.accounted.not_sent += accounted.not_sent;
-        // The server cannot have the whole of a message that the kernel did not take whole.
+
+        // The server cannot have the whole of a message that the kernel did not take whole, nor lack one that it acknowledged.
         self.contradicted += client.interrupted.common(received) + client.not_sent.common(received);
-        let told = client.written.len() + client.interrupted.len() + client.not_sent.len();
+        self.contradicted += missed(&client.acknowledged);
+        self.contradicted += client.acknowledged.lacks(share, is_marked);
+        let told = [
+            &client.written,
+            &client.interrupted,
+            &client.not_sent,
+            &client.acknowledged,
+        ];
+        let told: u64 = told.map(Numbers::len).iter().sum();
         self.contradicted += told.abs_diff(share);
     }
 

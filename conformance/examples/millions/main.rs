@@ -1,10 +1,11 @@
 //! Many messages through connections whose sockets the server keeps ending, on one runtime, over loopback sockets. What the
 //! library promises is held against the books of both sides:
 //!
-//! - outbound with acknowledgements: every message arrives and is acknowledged, in order; one that is repeated comes again
-//!   on another socket and is known by its number, ahead of what is new there;
+//! - outbound with acknowledgements: every message arrives and is acknowledged, in order. A duplicate comes over another socket,
+//!   ahead of what is new there, and only of a message that was marked as idempotent: where every other one is not, those
+//!   arrive once or not at all;
 //! - inbound with resume: the consumer gets every message once, in order;
-//! - without them no message arrives twice or out of order, and one that does not arrive has an outcome that says so: the
+//! - without these no message arrives twice or out of order, and one that does not arrive has an outcome that says so: the
 //!   kernel took it (*written*) or took a part of it (*interrupted*), or it was never begun; inbound, the server had
 //!   written it to a socket that it then reset.
 //!

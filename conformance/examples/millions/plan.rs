@@ -5,8 +5,10 @@ use std::fmt;
 /// Which way messages go, and what keeps them from being lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pass {
-    /// To the server, idempotent, each awaiting an acknowledgement.
+    /// To the server, each awaiting an acknowledgement, and each marked as idempotent, so that it may go out again.
     OutboundAcknowledged,
+    /// The same, but every other message is not marked.
+    OutboundMixed,
     /// From the server, which resumes where it is asked to.
     InboundResumed,
     /// To the server, and nothing more.
@@ -96,19 +98,52 @@ pub(crate) enum Pause {
     Yes,
 }
 
+/// What the client's application has said of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mark {
+    None,
+    Idempotent,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Replies {
+    No,
+    Yes,
+}
+
 impl Pass {
     /// Every pass.
-    pub(crate) const ALL: [Self; 4] = [
+    pub(crate) const ALL: [Self; 5] = [
         Self::OutboundAcknowledged,
+        Self::OutboundMixed,
         Self::InboundResumed,
         Self::OutboundPlain,
         Self::InboundPlain,
     ];
 
+    /// Whether a message is marked: it may come a second time, over another socket, and must come a first time.
+    pub(crate) const fn mark(self, number: u64) -> Mark {
+        match self {
+            Self::OutboundAcknowledged => Mark::Idempotent,
+            Self::OutboundMixed if number % 2 == 1 => Mark::Idempotent,
+            Self::OutboundMixed | Self::OutboundPlain => Mark::None,
+            Self::InboundResumed | Self::InboundPlain => Mark::None,
+        }
+    }
+
+    /// Whether the server acknowledges what it has read.
+    pub(crate) const fn replies(self) -> Replies {
+        match self {
+            Self::OutboundAcknowledged | Self::OutboundMixed => Replies::Yes,
+            Self::OutboundPlain | Self::InboundResumed | Self::InboundPlain => Replies::No,
+        }
+    }
+
     /// The word for it in records.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::OutboundAcknowledged => "outbound_acknowledged",
+            Self::OutboundMixed => "outbound_mixed",
             Self::InboundResumed => "inbound_resumed",
             Self::OutboundPlain => "outbound_plain",
             Self::InboundPlain => "inbound_plain",

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use socket2::SockRef;
 
 use super::books::{ServerBook, ServerPage, Was};
-use super::plan::{Ending, Life, Pass, Pause, Plan};
+use super::plan::{Ending, Life, Mark, Pass, Pause, Plan, Replies};
 use super::wire::{self, Reader, push_frame};
 
 /// How much is written at once.
@@ -154,7 +154,7 @@ enum Said {
 impl Session<'_> {
     fn run(&mut self) -> io::Result<()> {
         match self.plan.pass {
-            Pass::OutboundAcknowledged | Pass::OutboundPlain => self.listen(),
+            Pass::OutboundAcknowledged | Pass::OutboundMixed | Pass::OutboundPlain => self.listen(),
             Pass::InboundResumed => {
                 let from = self.await_resume()?;
                 self.speak(from)
@@ -204,7 +204,7 @@ impl Session<'_> {
                         continue;
                     };
                     visit.note(self.plan.pass, number, &mut page);
-                    if self.plan.pass == Pass::OutboundAcknowledged {
+                    if self.plan.pass.replies() == Replies::Yes {
                         push_frame(replies, wire::BINARY, &number.to_be_bytes());
                     }
                     let is_over = page.high >= visit.before + self.life.messages;
@@ -360,20 +360,26 @@ struct Visit {
 }
 
 impl Visit {
-    /// Judges the next message. On one socket the numbers follow each other; the first is one that must come again, or is
-    /// the next of all, or, if nothing is sent again, any later one.
+    /// Judges the next message.
+    ///
+    /// Numbers grow on each socket. None that is marked is passed over. What other sockets were past already is marked, and
+    /// comes first; without marks the numbers of a socket follow each other.
     fn note(&mut self, pass: Pass, number: u64, page: &mut ServerPage) {
-        let is_in_place = match (self.last, pass) {
-            (Some(last), _) => number == last + 1,
-            (None, Pass::OutboundAcknowledged) => number <= self.before + 1,
-            (None, _) => number > self.before,
+        let is_marked = |number| pass.mark(number) == Mark::Idempotent;
+        let after = self.last.unwrap_or(self.before);
+        let is_gap = match (self.last, pass) {
+            (Some(last), Pass::OutboundPlain) => number > last + 1,
+            _ => (after + 1..number).any(is_marked),
         };
-        self.last = Some(number);
-        page.misplaced += u64::from(!is_in_place);
-        page.high = page.high.max(number);
+        let is_back = self.last.is_some_and(|last| number <= last);
+        page.misplaced += u64::from(is_gap || is_back);
         match page.received.insert(number) {
-            Was::New => {}
+            Was::Known if is_back || !is_marked(number) => page.duplicates += 1,
             Was::Known => page.repeated += 1,
+            Was::New if number <= self.before && !is_marked(number) => page.misplaced += 1,
+            Was::New => {}
         }
+        self.last = Some(number);
+        page.high = page.high.max(number);
     }
 }
