@@ -141,7 +141,8 @@ fn parse(mut words: impl Iterator<Item = String>) -> Option<Arguments> {
             }
             "--messages" => arguments.messages = value.parse().ok()?,
             "--connections" => {
-                arguments.connections = value.parse().ok().filter(|count| *count > 0)?
+                let count = value.parse().ok().filter(|count| *count > 0);
+                arguments.connections = count?;
             }
             "--faults" => arguments.faults = value.parse().ok()?,
             "--seed" => arguments.seed = value.parse().ok()?,
