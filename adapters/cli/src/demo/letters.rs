@@ -210,6 +210,9 @@ fn everything<const N: usize>(states: [LetterState; N]) -> Filter {
 impl fmt::Display for Listing {
     /// How many failed how, and the first few. Ends with a newline.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.kinds.is_empty() {
+            return writeln!(f, "no dead letters");
+        }
         let columns = [
             ("dead letters", Align::Right),
             ("stage", Align::Left),
