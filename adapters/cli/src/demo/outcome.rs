@@ -181,7 +181,7 @@ impl fmt::Display for Outcome {
         writeln!(f, "{}", self.letters)?;
         writeln!(f, "{} sockets in {:.1}s", self.sockets, self.seconds)?;
         if let Some(usage) = &self.process {
-            writeln!(f, "{usage} (server included)")?;
+            writeln!(f, "{usage} (with server)")?;
         }
         for problem in &self.miscounted {
             writeln!(f, "miscounted: {problem}")?;

@@ -175,7 +175,7 @@ impl<R: Runtime> Show<R> {
         let rate = letters::rate(listing.len());
         match audience {
             Audience::People => self.progress.println(&format!(
-                "{listing}\nThe processors are mended: they take all of these now. Redriving, {rate} a second.\n\n"
+                "{listing}\nThe processors are mended. Redriving all of these, {rate} a second.\n\n"
             )),
             Audience::Program => {}
         }
