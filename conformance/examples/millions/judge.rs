@@ -3,6 +3,9 @@
 use super::books::{ClientPage, Numbers, Seam, ServerPage};
 use super::plan::{Ending, Mark, Pass, Plan};
 
+/// With so many faults there ought to be some of each kind.
+const FAULTS_TELLING: u64 = 100;
+
 /// What a pass came to, over all connections.
 #[derive(Debug)]
 pub(crate) struct Verdict {
@@ -83,6 +86,16 @@ impl Verdict {
                 Pass::InboundResumed => verdict.resumed(share, server, client),
                 Pass::InboundPlain => verdict.unresumed(share, server, client),
             }
+        }
+        // A run in which nothing happened shows nothing.
+        let is_hostile = plan.connections * plan.faults >= FAULTS_TELLING
+            && plan.share(plan.connections - 1) > 4 * plan.faults;
+        if is_hostile && verdict.endings.contains(&0) {
+            let problem = format!("not every ending was inflicted: {:?}", verdict.endings);
+            verdict.problems.push(problem);
+        }
+        if verdict.messages > 0 && verdict.accounted.all() >= verdict.messages {
+            verdict.problems.push("nothing arrived".to_owned());
         }
         verdict
     }
