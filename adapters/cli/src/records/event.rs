@@ -1,12 +1,16 @@
 //! Events, for programs as JSON lines and for people.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::Write;
 use std::time::Duration;
 
+use data_encoding::BASE64;
 use ropewalk_core::settings::format_duration;
 use ropewalk_core::websocket::deflate::{Agreement, Context};
-use ropewalk_core::{Class, Event, EventKind, Fate, GaveUpCause, Instant, Reading};
+use ropewalk_core::{
+    Class, Event, EventKind, Fate, GaveUpCause, Instant, Kind, Message, Offering, Reading,
+};
 use serde::Serialize;
 
 use super::Clock;
@@ -61,6 +65,10 @@ enum What<'a> {
         retry_at: String,
         class: &'static str,
     },
+    Renegotiating {
+        subprotocols: &'a [Box<str>],
+        compression: bool,
+    },
     Flapping {
         sessions: u32,
     },
@@ -74,7 +82,10 @@ enum What<'a> {
     },
     Filtered {
         seq: u64,
+        fault: &'static str,
         reason: &'a str,
+        #[serde(flatten, skip_serializing_if = "Option::is_none")]
+        sample: Option<Sample<'a>>,
         total: u64,
     },
     Dropped {
@@ -117,6 +128,30 @@ enum What<'a> {
     Other {
         detail: String,
     },
+}
+
+/// The beginning of a message, as in the records of messages.
+#[derive(Serialize)]
+struct Sample<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    sample: Cow<'a, str>,
+}
+
+impl<'a> From<&'a Message> for Sample<'a> {
+    fn from(message: &'a Message) -> Self {
+        let text = std::str::from_utf8(message.as_bytes());
+        match (message.kind(), text) {
+            (Kind::Text, Ok(text)) => Self {
+                kind: "text",
+                sample: text.into(),
+            },
+            (Kind::Text | Kind::Binary, _) => Self {
+                kind: "binary",
+                sample: BASE64.encode(message.as_bytes()).into(),
+            },
+        }
+    }
 }
 
 /// What was agreed about compression, by the names of the extension's parameters.
@@ -183,6 +218,7 @@ impl EventRecords {
                 What::Ready { .. }
                 | What::Closed { .. }
                 | What::Retrying { .. }
+                | What::Renegotiating { .. }
                 | What::Flapping { .. }
                 | What::GaveUp { .. }
                 | What::Gap { .. }
@@ -230,6 +266,13 @@ impl EventRecords {
                 retry_at: self.clock.text(*at),
                 class: class_name(*class),
             },
+            EventKind::Renegotiating {
+                subprotocols,
+                compression,
+            } => What::Renegotiating {
+                subprotocols,
+                compression: *compression == Offering::Offered,
+            },
             EventKind::Flapping { sessions } => What::Flapping {
                 sessions: *sessions,
             },
@@ -241,9 +284,17 @@ impl EventRecords {
                 expected: *expected,
                 received: *received,
             },
-            EventKind::Filtered { seq, reason, total } => What::Filtered {
-                seq: *seq,
+            EventKind::Filtered {
+                seq,
+                kind,
                 reason,
+                sample,
+                total,
+            } => What::Filtered {
+                seq: *seq,
+                fault: kind.name(),
+                reason,
+                sample: sample.as_ref().map(Sample::from),
                 total: *total,
             },
             EventKind::Dropped { policy, total } => What::Dropped {
@@ -341,6 +392,22 @@ impl fmt::Display for Record<'_> {
                     failures => write!(f, ", {failures} failures in a row"),
                 }
             }
+            What::Renegotiating {
+                subprotocols,
+                compression,
+            } => {
+                let compressed = match compression {
+                    true => ", compressed",
+                    false => "",
+                };
+                match subprotocols.is_empty() {
+                    true => write!(f, "next offer: no subprotocol{compressed}"),
+                    false => {
+                        let names = subprotocols.join(", ");
+                        write!(f, "next offer: {}{compressed}", names.escape_debug())
+                    }
+                }
+            }
             What::Flapping { sessions } => {
                 write!(f, "flapping: {sessions} short sessions in a row")
             }
@@ -348,12 +415,22 @@ impl fmt::Display for Record<'_> {
             What::Gap { expected, received } => {
                 write!(f, "gap: {expected} was to come, {received} came")
             }
-            What::Filtered { seq, reason, total } => {
+            What::Filtered {
+                seq,
+                reason,
+                sample,
+                total,
+                ..
+            } => {
                 write!(
                     f,
                     "message {seq} filtered: {}, {total} so far",
                     reason.escape_debug()
-                )
+                )?;
+                match sample {
+                    Some(sample) => write!(f, ": {}", sample.sample.escape_debug()),
+                    None => Ok(()),
+                }
             }
             What::Dropped { policy, total } => {
                 write!(
@@ -427,6 +504,7 @@ fn cause_name(cause: GaveUpCause) -> &'static str {
         GaveUpCause::Exhausted => "exhausted",
         GaveUpCause::FirstDial => "first_dial",
         GaveUpCause::OneSession => "one_session",
+        GaveUpCause::Disagreement => "disagreement",
         _ => "other",
     }
 }
