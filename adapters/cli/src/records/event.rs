@@ -515,7 +515,7 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use ropewalk_core::websocket::deflate::WindowBits;
-    use ropewalk_core::{CloseReason, State, TransportError, TransportErrorKind};
+    use ropewalk_core::{CloseReason, InvalidKind, State, TransportError, TransportErrorKind};
     use serde_json::{Value, json};
 
     fn line(form: EventForm, kind: &EventKind) -> String {
@@ -546,6 +546,23 @@ mod tests {
                 server_window: WindowBits::MAX,
                 client_window: WindowBits::new(9).unwrap(),
             }),
+        }
+    }
+
+    fn filtered(sample: Option<Message>) -> EventKind {
+        EventKind::Filtered {
+            seq: 7,
+            kind: InvalidKind::Protocol,
+            reason: "no price".into(),
+            sample,
+            total: 9,
+        }
+    }
+
+    fn renegotiating(subprotocols: &[&str], compression: Offering) -> EventKind {
+        EventKind::Renegotiating {
+            subprotocols: subprotocols.iter().map(|name| (*name).into()).collect(),
+            compression,
         }
     }
 
@@ -600,6 +617,24 @@ mod tests {
                 json!({"event": "gave_up", "reason": "connection reset", "cause": "exhausted"}),
             ),
             (
+                renegotiating(&["v1", "v0"], Offering::LeftOut),
+                json!({"event": "renegotiating", "subprotocols": ["v1", "v0"], "compression": false}),
+            ),
+            (
+                filtered(None),
+                json!({"event": "filtered", "seq": 7, "fault": "protocol", "reason": "no price", "total": 9}),
+            ),
+            (
+                filtered(Some(Message::text("\u{1b}{}"))),
+                json!({"event": "filtered", "seq": 7, "fault": "protocol", "reason": "no price", "total": 9,
+                    "type": "text", "sample": "\u{1b}{}"}),
+            ),
+            (
+                filtered(Some(Message::binary(vec![0xff, 0xfe]))),
+                json!({"event": "filtered", "seq": 7, "fault": "protocol", "reason": "no price", "total": 9,
+                    "type": "binary", "sample": "//4="}),
+            ),
+            (
                 EventKind::Reading(Reading::Paused),
                 json!({"event": "reading", "reading": "paused"}),
             ),
@@ -632,6 +667,19 @@ mod tests {
             (retrying(1), "next attempt in 512ms"),
             (retrying(4), "next attempt in 512ms, 4 failures in a row"),
             (compressed(), "ready, ws://a, subprotocol v1, compressed"),
+            (
+                renegotiating(&["v1", "v0"], Offering::Offered),
+                "next offer: v1, v0, compressed",
+            ),
+            (
+                renegotiating(&[], Offering::LeftOut),
+                "next offer: no subprotocol",
+            ),
+            (filtered(None), "message 7 filtered: no price, 9 so far"),
+            (
+                filtered(Some(Message::text("\u{1b}{}"))),
+                "message 7 filtered: no price, 9 so far: \\u{1b}{}",
+            ),
         ];
         for (kind, words) in table {
             let expected = format!("00:00:01.500 trades (3): {words}\n");
