@@ -96,8 +96,11 @@ impl Negotiation {
         let base = self.base(&agreed.configured).to_vec();
         self.left_out.retain(|name| base.contains(name));
         if let Some(failed) = &agreed.subprotocol {
-            let is_other = |name: &Box<str>| name != failed && !self.left_out.contains(name);
-            if base.iter().any(is_other) {
+            let left_out = &self.left_out;
+            if base
+                .iter()
+                .any(|name| name != failed && !left_out.contains(name))
+            {
                 self.left_out.push(failed.clone());
                 return true;
             }
