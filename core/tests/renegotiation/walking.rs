@@ -253,3 +253,23 @@ fn a_connection_for_one_session_does_not_renegotiate() {
     assert_eq!(*asked.lock().unwrap(), 0);
     assert_eq!(renegotiations(&pair), []);
 }
+
+#[test]
+fn what_an_earlier_session_agreed_on_is_not_left_out() {
+    let mut settings = settings();
+    settings.deflate = Some(Deflate::default());
+    let hooks = Hooks {
+        decode: Some(decode()),
+        ..Hooks::default()
+    };
+    let mut pair = pair(&[], settings, hooks);
+    dialled(&mut pair);
+    pair.upgrade_with("Sec-WebSocket-Extensions: permessage-deflate\r\n", b"");
+    let socket = pair.socket.expect("there is a socket");
+    pair.handle(Input::Eof { socket });
+    dialled(&mut pair);
+    pair.upgrade(b"");
+    disagree(&mut pair, &GARBAGE);
+    assert_eq!(renegotiations(&pair), []);
+    assert_eq!(classes(&pair), [Class::Retry, Class::Strike]);
+}
