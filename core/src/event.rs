@@ -8,6 +8,7 @@ use crate::ids::ConnectionId;
 use crate::letter::{Direction, Fate, Stage};
 use crate::message::Message;
 use crate::reason::CloseReason;
+use crate::renegotiate::{InvalidKind, Offering};
 use crate::settings::DropPolicy;
 use crate::time::Instant;
 use crate::websocket::deflate::Agreement;
@@ -63,6 +64,13 @@ pub enum EventKind {
         /// How the end was classified.
         class: Class,
     },
+    /// The server's messages were not understood: the next dial offers something else.
+    Renegotiating {
+        /// The subprotocols of the offer, the most wanted first; a request provider may replace them, if it was walked.
+        subprotocols: Vec<Box<str>>,
+        /// Whether permessage-deflate is offered.
+        compression: Offering,
+    },
     /// Sessions keep ending before they are stable; the delays keep growing.
     Flapping {
         /// Short sessions in a row.
@@ -87,8 +95,13 @@ pub enum EventKind {
     Filtered {
         /// The message's number.
         seq: u64,
+        /// What kind of fault the decoder found.
+        kind: InvalidKind,
         /// What the decoder said.
         reason: Box<str>,
+        /// The first bytes of the message, as many as [`sample_bytes`](crate::settings::InvalidPolicy::sample_bytes) says at most,
+        /// cut between two characters of a text; `None` if it says 0.
+        sample: Option<Message>,
         /// All filtered messages of this connection so far.
         total: u64,
     },
@@ -176,6 +189,8 @@ pub enum GaveUpCause {
     FirstDial,
     /// The connection was asked for one session only.
     OneSession,
+    /// The application's [`Renegotiate`](crate::Renegotiate) decided so.
+    Disagreement,
 }
 
 /// Where a connection is in its life.

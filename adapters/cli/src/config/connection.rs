@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use ropewalk_core::settings::Overflow;
 use ropewalk_core::{
-    Acknowledge, Coalesce, Config, Decode, Expect, Hooks, MessageRef, ReadyStep, Resume, Settings,
-    Target, Template,
+    Acknowledge, Coalesce, Config, Decode, Expect, Hooks, Invalid, InvalidKind, MessageRef,
+    ReadyStep, Resume, Settings, Target, Template,
 };
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -331,7 +331,7 @@ impl ConnectionPlan {
                 Format::None => None,
                 Format::Text => Some(Decode::new(|message| match message.text() {
                     Ok(_) => Ok(()),
-                    Err(error) => Err(error.to_string().into()),
+                    Err(error) => Err(Invalid::new(InvalidKind::WrongType, error.to_string())),
                 })),
                 Format::Json => Some(Decode::new(decode_json)),
             },
@@ -344,7 +344,7 @@ fn pointer(key: &str, text: &str) -> Result<Pointer, Refusal> {
     Pointer::parse(text).map_err(|error| Refusal::new(key, error))
 }
 
-fn decode_json(message: MessageRef<'_>) -> Result<(), Box<str>> {
+fn decode_json(message: MessageRef<'_>) -> Result<(), Invalid> {
     match serde_json::from_slice::<IgnoredAny>(message.as_bytes()) {
         Ok(IgnoredAny) => Ok(()),
         Err(error) => Err(format!("not JSON: {error}").into()),

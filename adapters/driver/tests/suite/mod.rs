@@ -16,6 +16,7 @@ mod lifecycle;
 mod outbound;
 mod plain;
 mod processors;
+mod renegotiating;
 #[cfg(feature = "tls")]
 mod secure;
 mod sending;
@@ -29,6 +30,7 @@ pub(crate) use lifecycle::*;
 pub(crate) use outbound::*;
 pub(crate) use plain::*;
 pub(crate) use processors::*;
+pub(crate) use renegotiating::*;
 #[cfg(feature = "tls")]
 pub(crate) use secure::*;
 pub(crate) use sending::*;
@@ -71,10 +73,12 @@ macro_rules! tests {
             a_request_is_acknowledged_by_its_reply_even_on_the_next_socket
             a_reservation_that_is_dropped_lets_the_next_in
             a_shutdown_ends_every_state
+            a_server_that_is_not_understood_is_offered_something_else
             a_slow_reader_of_events_is_told_what_it_missed
             a_transport_of_ones_own_carries_messages
             a_transport_that_panics_fails_its_own_attempt
             a_shutdown_waits_for_all_calls_of_a_processor
+            an_application_chooses_what_is_offered_and_said_next
             calls_without_order_overlap
             calls_of_all_connections_are_limited_together
             compressed_messages_pass_both_ways
