@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use ropewalk_core::settings::{Overflow, ProcessorSettings};
 use ropewalk_core::{
-    Acknowledge, Coalesce, Config, Decode, Expect, Hooks, MessageRef, PerKey, ReadyStep, Resume, Settings,
-    Target, Template,
+    Acknowledge, Coalesce, Config, Decode, Expect, Hooks, MessageRef, PerKey, ReadyStep, Resume,
+    Settings, Target, Template,
 };
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -236,7 +236,9 @@ impl ConnectionPlan {
 
     /// The command that judges its messages, if there is one.
     pub(crate) fn processor(&self) -> Option<ProcessorPlan> {
-        self.processor.as_ref()?.plan(&self.settings.retry)
+        self.processor
+            .as_ref()?
+            .plan(&self.name, &self.settings.retry)
     }
 
     /// What the library takes, or what is wrong.

@@ -70,6 +70,8 @@ impl Default for ProcessorKeys {
 /// A command to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ProcessorPlan {
+    /// Whose messages it judges.
+    pub(crate) connection: String,
     pub(crate) program: String,
     pub(crate) arguments: Vec<String>,
     pub(crate) verdict_timeout: Duration,
@@ -79,9 +81,10 @@ pub(crate) struct ProcessorPlan {
 
 impl ProcessorKeys {
     /// What is to be run, if a command is given.
-    pub(super) fn plan(&self, retry: &RetryPolicy) -> Option<ProcessorPlan> {
+    pub(super) fn plan(&self, connection: &str, retry: &RetryPolicy) -> Option<ProcessorPlan> {
         let (program, arguments) = self.command.as_deref()?.split_first()?;
         Some(ProcessorPlan {
+            connection: connection.to_owned(),
             program: program.clone(),
             arguments: arguments.to_vec(),
             verdict_timeout: self.verdict_timeout,

@@ -435,7 +435,8 @@ fn defaults_may_leave_the_command_of_a_processor_to_connections() {
     let url = plan.defaults.to_url("c".into(), "ws://c".into());
     assert_eq!(url.processor(), None);
     assert!(url.parts().is_ok());
-    let common = read("[defaults.processor]\ncommand = [\"sh\"]\n[[connection]]\nurl = \"ws://a\"\n");
+    let common =
+        read("[defaults.processor]\ncommand = [\"sh\"]\n[[connection]]\nurl = \"ws://a\"\n");
     assert!(common.unwrap().connections[0].processor().is_some());
 }
 

@@ -1,6 +1,8 @@
 //! `ropewalk tap`: messages of many connections as JSON lines.
 
 mod counting;
+mod done;
+mod processor;
 mod run;
 mod summary;
 
@@ -22,6 +24,7 @@ use crate::runtime;
 use crate::stop::{Stop, Why};
 use crate::{Failure, process};
 use counting::Quota;
+use processor::Groups;
 use run::{EventSink, LetterBox, Tap};
 
 /// Connects, and writes what comes until it is told to stop.
@@ -39,13 +42,21 @@ pub(crate) fn run(arguments: TapArguments) -> Result<ExitCode, Failure> {
             "the configuration has no `[[connection]]`, and no URL was given",
         ));
     }
-    let connections = plan.connections.iter().map(connect);
-    let connections = connections.collect::<Result<Vec<_>, _>>()?;
+    let connections = plan
+        .connections
+        .iter()
+        .map(|plan| Ok((connect(plan)?, plan.processor())));
+    let connections = connections.collect::<Result<Vec<_>, Failure>>()?;
 
     let letters = plan.letters.store.as_deref().map(open_store).transpose()?;
     process::raise_descriptor_limit();
     let stop = Stop::default();
-    stop.on_signals().map_err(Failure::runtime)?;
+    let groups = Groups::default();
+    stop.on_signals_then({
+        let groups = groups.clone();
+        move || groups.kill_all()
+    })
+    .map_err(Failure::runtime)?;
     let messages = open(&arguments.output, {
         let stop = stop.clone();
         move |_: &Ended| stop.ask(Why::OutputEnded)
@@ -71,6 +82,7 @@ pub(crate) fn run(arguments: TapArguments) -> Result<ExitCode, Failure> {
         messages,
         events,
         quota: Arc::new(Quota::new(arguments.count)),
+        groups,
         time: arguments.time,
         stop,
     };
