@@ -97,8 +97,10 @@ for message in messages():
     answer(message)
 """
 
+# Slower than those who read the records.
 ACCEPTS = """
 for message in messages():
+    time.sleep(0.0001)
     answer(message)
 """
 
@@ -147,7 +149,8 @@ class Setting:
         tools = dataclasses.replace(tools, environment={**tools.environment, "ROPEWALK_MARK": mark})
         return cls(tools, tools.directory(f"processor {name}"), mark)
 
-    def configure(self, url, script, further="", command=None):
+    def configure(self, url, script, further="", command=None, patience="30s"):
+        """`patience` is the command's `verdict_timeout`."""
         program = self.directory / "child.py"
         program.write_text(PRELUDE.replace("NOTES", str(self.directory / "notes")) + script)
         config = self.directory / "tap.toml"
@@ -163,7 +166,7 @@ max = "20ms"
 store = "{self.directory / 'letters.sqlite'}"
 [connection.processor]
 command = {json.dumps(command)}
-verdict_timeout = "400ms"
+verdict_timeout = "{patience}"
 {further}
 """)
         return config
@@ -262,7 +265,7 @@ async def fails(tools, failure, reason):
     setting = Setting.of(tools, f"fails {failure[:30]}")
     texts = numbers(100)
     async with server(texts) as url:
-        config = setting.configure(url, FAILS.replace("FAILURE", failure))
+        config = setting.configure(url, FAILS.replace("FAILURE", failure), patience="400ms")
         seen, events = await run_until(setting, config, 99, 1)
     expect(seen == [text for text in texts if text != "57"], f"{len(seen)} records: {seen}")
     [letter] = await setting.letters()
@@ -384,7 +387,7 @@ async def many(tools):
     expect(await setting.letters() == [], "there are letters")
     await setting.nobody_left()
     children = len([each for each in setting.notes() if "group" in each])
-    expect(children > len(killed) > 4, f"{len(killed)} kills, {children} processes")
+    expect(len(killed) >= 4 and children > 4, f"{len(killed)} kills, {children} processes")
     return f"lost 0; {len(killed)} kills, {children} processes"
 
 
@@ -406,7 +409,6 @@ async def ended(tools, way, runtime):
     setting = Setting.of(tools, f"ended {way} {runtime}")
     async with server(["1"]) as url:
         config = setting.configure(url, busy(1, ""))
-        config.write_text(config.read_text().replace('verdict_timeout = "400ms"\n', ""))
         arguments = ["tap", "--quiet", "--config", config, "--runtime", runtime]
         arguments += ["--for", "500ms"] if way == "time" else []
         async with Ropewalk(setting.tools, *arguments) as run:
@@ -425,7 +427,6 @@ async def left(tools, way, runtime):
     async with server(["1", "2"]) as url:
         script = busy(1, "") if way == "kill" else busy(1000, "time.sleep(1000)")
         config = setting.configure(url, script, "[connection.batch]\ncount_max = 1")
-        config.write_text(config.read_text().replace('"400ms"', '"1m"'))
         arguments = ["tap", "--quiet", "--config", config, "--runtime", runtime]
         arguments += ["--for", "500ms"] if way == "time" else []
         async with Ropewalk(setting.tools, *arguments) as run:

@@ -181,6 +181,8 @@ impl Job for Tap {
         });
         let output = output.await;
         drop(fleet);
+        // Calls may hang where the output does.
+        self.groups.kill_all();
         if let (Some(sink), Some(written)) = (&self.events, events_written) {
             within::<R, _>(FLUSH_MAX, async {
                 written.wait().await;
