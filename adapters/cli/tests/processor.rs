@@ -19,7 +19,7 @@ while read -r line; do seq=${line#*'"seq":'}; seq=${seq%%,*}; "#;
 /// A configuration whose connection runs a script of the shell.
 fn configured(name: &str, url: &str, script: &str) -> PathBuf {
     let store = scratch(&format!("{name}.sqlite"));
-    let store = store.to_str().unwrap();
+    let store = store.display();
     let text = format!(
         "[[connection]]
 name = \"feed\"
@@ -38,7 +38,8 @@ store = \"{store}\"
 
 fn letters(name: &str) -> Vec<Value> {
     let store = scratch(&format!("{name}.sqlite"));
-    let output = run(&["letters", "list", "--json", store.to_str().unwrap()]);
+    let store = store.display().to_string();
+    let output = run(&["letters", "list", "--json", &store]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     records(&output.stdout)
 }

@@ -93,9 +93,8 @@ impl Verdicts {
             opinion,
             reason,
         } = answer;
-        let index = match self.seqs.binary_search(&seq) {
-            Ok(index) => index,
-            Err(_) => return Err(Nonsense::Unasked(seq)),
+        let Ok(index) = self.seqs.binary_search(&seq) else {
+            return Err(Nonsense::Unasked(seq));
         };
         match self.standings[index] {
             Standing::Asked => {}
