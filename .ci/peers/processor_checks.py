@@ -11,6 +11,7 @@ import uuid
 from collections import Counter
 from pathlib import Path
 
+from document_checks import fences
 from processes import RUNTIMES, Ropewalk, expect, ropewalk
 from python_peer import websocket_server
 
@@ -55,6 +56,10 @@ for message in messages():
 
 FAILURES = {
     "exits": ("sys.exit(3)", "the processor ended (exit status: 3)"),
+    "exits before what it started": (
+        "import subprocess; subprocess.Popen(['sleep', '100'], stdout=subprocess.DEVNULL); sys.exit(3)",
+        "the processor ended (exit status: 3)",
+    ),
     "is killed": ("os.kill(os.getpid(), signal.SIGKILL)", "the processor ended (signal: 9 (SIGKILL))"),
     "closes its output": ("os.close(1); time.sleep(100)", "the processor closed its output"),
     "hangs": ("time.sleep(100)", "the processor had no verdict for 400ms"),
@@ -120,6 +125,7 @@ def checks():
         yield f"a command's verdicts make records and letters, on {runtime}", verdicts, runtime
     for name, (failure, reason) in FAILURES.items():
         yield f"a command that {name} loses the message at fault and no other", fails, failure, reason
+    yield "README.md: the script and its configuration judge messages", readme
     yield "a command that judges a message twice is replaced, and nothing is lost", twice
     yield "a command that never answers is not started all the time", broken
     yield "a command that is gone makes letters that say so", gone
@@ -127,6 +133,7 @@ def checks():
     yield "pipes that are full both ways do not block each other", loud
     yield "messages of one key stay in order while calls overlap", by_key
     yield f"{MANY} messages through 4 processes, some of them killed, lost 0", many
+    yield "a reader that reads nothing keeps neither the command nor its processes", unread
     yield "a run that counts writes so many that are acknowledged", counted
     for runtime in RUNTIMES:
         for way in ["interrupt", "time"]:
@@ -277,6 +284,26 @@ async def fails(tools, failure, reason):
     return f"{len(children)} processes"
 
 
+async def readme(tools):
+    setting = Setting.of(tools, "readme")
+    [script] = fences("python")
+    [configuration] = [text for text in fences("toml") if "verdicts.py" in text]
+    program, prices = setting.directory / "verdicts.py", setting.directory / "prices.txt"
+    program.write_text(script.replace("prices.txt", str(prices)))
+    texts = [json.dumps({"symbol": f"s{number % 3}", "price": number}) for number in range(50)]
+    async with server([*texts, "no JSON", "{}"]) as url:
+        setting.configure(url, "")
+        store = "\n[letters]\nstore = " + json.dumps(str(setting.directory / "letters.sqlite"))
+        configuration = configuration.replace("ws://a.example/ws", url).replace("verdicts.py", str(program)) + store
+        config = setting.directory / "readme.toml"
+        config.write_text(configuration)
+        seen, _ = await run_until(setting, config, len(texts), 2)
+    expect(sorted(seen) == sorted(texts), f"records are {seen}")
+    expect(sorted(map(int, prices.read_text().split())) == list(range(50)), "not every price is there once")
+    letters = {letter["data"]: letter["reason"] for letter in await setting.letters()}
+    expect(set(letters) == {"no JSON", "{}"} and letters["{}"] == "KeyError('price')", f"{letters}")
+
+
 async def twice(tools):
     setting = Setting.of(tools, "twice")
     texts = numbers(100)
@@ -397,6 +424,24 @@ async def counted(tools):
         config = setting.configure(url, JUDGE, "[connection.batch]\ncount_max = 16")
         ended = (await ropewalk(setting.tools, "tap", "--quiet", "--config", config, "--count", 20)).expect(status=0)
     expect(len(ended.stdout.splitlines()) == 20, f"{len(ended.stdout.splitlines())} records")
+    await setting.nobody_left()
+
+
+async def unread(tools):
+    setting = Setting.of(tools, "unread")
+    reader, writer = os.pipe()
+    try:
+        async with server(["x" * 100_000] * 300) as url:
+            config = setting.configure(url, ACCEPTS + "    note(judged=message['seq'])\n", "[connection.batch]\ncount_max = 4")
+            async with Ropewalk(setting.tools, "tap", "--quiet", "--config", config, stdout=writer) as run:
+                # 4 MiB may wait before the pipe.
+                await setting.until(lambda notes: sum("judged" in each for each in notes) >= 40)
+                run.signal(signal.SIGINT)
+                status = (await asyncio.wait_for(run.end(), 30)).status
+    finally:
+        os.close(reader)
+        os.close(writer)
+    expect(status == 1, f"exit status {status}")
     await setting.nobody_left()
 
 
