@@ -1,3 +1,5 @@
+mod processor;
+
 use std::path::Path;
 
 use ropewalk_core::{Instant, InvalidKind, Kind, Message, MessageRef};
@@ -53,6 +55,12 @@ sample_bytes = "1KiB"
 when_full = "coalesce"
 coalesce = "/symbol"
 acknowledge = { request = "/id", reply = "/re/id" }
+[connection.processor]
+command = ["sh", "-c", "exit"]
+order = { key = "/symbol" }
+workers = { max = 8 }
+[connection.retry]
+attempts_max = 5
 
 [[connection]]
 url = "ws://c.example/feed"
@@ -128,6 +136,8 @@ fn what_is_printed_is_a_configuration_that_means_the_same() {
     let printed = print(&read(FULL).unwrap()).unwrap();
     for expected in [
         "count_max = 1024",
+        "verdict_timeout = \"30s\"",
+        "key = \"/symbol\"",
         "format = \"json\"",
         "sample_bytes = \"1KiB\"",
         "sample_bytes = \"0B\"",
@@ -223,8 +233,8 @@ fn an_unknown_key_is_refused_with_the_nearest_known_one() {
 #[test]
 fn keys_of_later_versions_are_told_from_typing_errors() {
     let table = [(
-        "[[connection]]\nurl = \"ws://a\"\n[connection.processor]\ncommand = []\n",
-        "f.toml:3: unknown key `connection.processor`: it is not in this version",
+        "[[connection]]\nurl = \"ws://a\"\n[connection.proxy]\nurl = \"\"\n",
+        "f.toml:3: unknown key `connection.proxy`: it is not in this version",
     )];
     for (text, expected) in table {
         assert_eq!(refusal(text), expected);

@@ -126,7 +126,7 @@ pub(super) fn connect<R: Runtime>(
             Err(_) if is_reply(message) => Ok(()),
             Err(error) => {
                 filtering.note(number(message), Fate::Filtered);
-                Err(reason(&error))
+                Err(reason(&error).into())
             }
         })
         .process(move |batch: Batch| {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::io::Write;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use data_encoding::BASE64;
 use ropewalk_core::settings::format_duration;
@@ -13,7 +13,7 @@ use ropewalk_core::{
 };
 use serde::Serialize;
 
-use super::Clock;
+use super::clock::{Clock, wall_text};
 
 /// How events are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +122,10 @@ enum What<'a> {
     Reading {
         reading: &'static str,
     },
+    ProcessorFailed {
+        reason: &'a str,
+        unanswered: usize,
+    },
     Missed {
         events: u64,
     },
@@ -203,6 +207,24 @@ impl EventRecords {
         self.put(&record, out);
     }
 
+    /// Appends a line that says why a process of the connection's processor is replaced, and how many messages it was
+    /// given have no verdict.
+    pub(crate) fn write_processor_failed(
+        &self,
+        name: &str,
+        reason: &str,
+        unanswered: usize,
+        out: &mut Vec<u8>,
+    ) {
+        let record = Record {
+            at: wall_text(SystemTime::now()),
+            connection: Some(name),
+            generation: None,
+            what: What::ProcessorFailed { reason, unanswered },
+        };
+        self.put(&record, out);
+    }
+
     fn put(&self, record: &Record<'_>, out: &mut Vec<u8>) {
         match self.form {
             EventForm::Json => {
@@ -228,6 +250,7 @@ impl EventRecords {
                 | What::LettersNotStored { .. }
                 | What::LettersDropped { .. }
                 | What::Redriven { .. }
+                | What::ProcessorFailed { .. }
                 | What::Missed { .. }
                 | What::Other { .. } => {
                     writeln!(out, "{record}").expect("a vector takes everything");
@@ -357,8 +380,12 @@ impl fmt::Display for Record<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let time_of_day = self.at.get(11..23).unwrap_or(&self.at);
         write!(f, "{time_of_day} ")?;
-        if let (Some(connection), Some(generation)) = (self.connection, self.generation) {
-            write!(f, "{} ({generation}): ", connection.escape_debug())?;
+        if let Some(connection) = self.connection {
+            write!(f, "{}", connection.escape_debug())?;
+            if let Some(generation) = self.generation {
+                write!(f, " ({generation})")?;
+            }
+            f.write_str(": ")?;
         }
         match &self.what {
             What::State { from, to } => write!(f, "{from}, now {to}"),
@@ -467,6 +494,11 @@ impl fmt::Display for Record<'_> {
                     None => Ok(()),
                 }
             }
+            What::ProcessorFailed { reason, unanswered } => write!(
+                f,
+                "{}, {unanswered} messages without a verdict",
+                reason.escape_debug()
+            ),
             What::Scaled { from, to } => write!(f, "{from} calls at once, now {to}"),
             What::Reading { reading } => write!(f, "reading {reading}"),
             What::Missed { events } => write!(f, "{events} events were too fast to be shown"),
