@@ -512,7 +512,7 @@ fn messages_are_numbered_from_the_next_after_those_that_were_had_before() {
         .batches
         .iter()
         .flat_map(|batch| batch.iter())
-        .map(|it| it.seq())
+        .map(MessageRef::seq)
         .collect();
     assert_eq!(seqs, [42, 43]);
     let counters = pair.set.counters(pair.id).expect("there is one");
