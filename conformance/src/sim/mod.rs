@@ -29,6 +29,7 @@ use crate::ledger::Ledger;
 use crate::scenario::Consuming;
 use crate::trace::{Aspect, Trace};
 
+pub use self::application::{Call, Processor};
 pub use self::chaos::{Chaos, Weather};
 pub use self::link::LinkProfile;
 pub use self::opening::{Always, Opening, Servers};
@@ -61,7 +62,8 @@ enum Happening {
     ServerWoke(SocketId),
     Writable(SocketId),
     Resolved(ConnectionId, u32, Result<Vec<SocketAddr>, Box<str>>),
-    ConsumerDone(ConnectionId),
+    /// A call of this number ends.
+    ConsumerDone(ConnectionId, u64),
     Wake,
 }
 
@@ -78,6 +80,8 @@ pub struct Sim {
     happened: u64,
     links: BTreeMap<SocketId, Link>,
     clients: BTreeMap<ConnectionId, Client>,
+    /// Batches that were handed out.
+    calls: u64,
     set_timeout: Option<Instant>,
     admission_timeout: Option<Instant>,
     timer_lag_max: Duration,
@@ -108,6 +112,7 @@ impl Sim {
             happened: 0,
             links: BTreeMap::new(),
             clients: BTreeMap::new(),
+            calls: 0,
             set_timeout: None,
             admission_timeout: None,
             timer_lag_max: Duration::ZERO,
@@ -128,29 +133,23 @@ impl Sim {
 
     /// Opens a connection.
     pub fn open(&mut self, opening: Opening) -> ConnectionId {
-        let Opening {
-            name,
-            target,
-            urls,
-            address,
-            config,
-            consumer,
-            consuming,
-            busy,
-        } = opening;
+        let (target, config) = (opening.target.clone(), Arc::clone(&opening.config));
+        let (consumer, consuming) = (opening.consumer, opening.consuming);
         let id = self
             .set
             .insert(self.now, target, Arc::clone(&config), consumer);
         self.ledger.opened(id, &config, consumer);
-        self.clients.insert(
-            id,
-            Client::new(name, urls, address, consumer, consuming, busy),
-        );
+        self.clients.insert(id, Client::new(opening));
         self.settle();
         if consuming == Consuming::Yes {
             self.ask(id);
         }
         id
+    }
+
+    /// Gives a connection's batches to this processor from now on.
+    pub fn process(&mut self, id: ConnectionId, processor: impl Processor + 'static) {
+        self.client(id).processor = Box::new(processor);
     }
 
     /// Sends a message.
@@ -199,7 +198,7 @@ impl Sim {
 
     /// Ends a connection.
     pub fn remove(&mut self, id: ConnectionId, how: Shutdown) {
-        self.ledger.ending(id);
+        self.ledger.ending(self.now, id, how);
         self.set.remove(self.now, id, how);
         self.settle();
     }
@@ -209,7 +208,7 @@ impl Sim {
         let how = Shutdown::Graceful { deadline };
         let ids: Vec<ConnectionId> = self.set.ids().collect();
         for id in ids {
-            self.ledger.ending(id);
+            self.ledger.ending(self.now, id, how);
             self.set.remove(self.now, id, how);
         }
         self.settle();
@@ -217,9 +216,8 @@ impl Sim {
 
     /// Lets a connection's consumer take messages, or no more.
     pub fn consume(&mut self, id: ConnectionId, consuming: Consuming) {
-        let client = self.client(id);
-        client.consuming = consuming;
-        if consuming == Consuming::Yes && client.is_idle() {
+        self.client(id).consuming = consuming;
+        if consuming == Consuming::Yes {
             self.ask(id);
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ropewalk_core::admission::Ticket;
 use ropewalk_core::{
-    AdmissionRequest, EventKind, Input, Output, Reading, SocketId, TransportErrorKind,
+    AdmissionRequest, Direction, EventKind, Input, Output, Reading, SocketId, TransportErrorKind,
 };
 
 use super::link::{Held, Link};
@@ -118,9 +118,15 @@ impl Sim {
                 client.letters += 1;
                 let name = client.name.clone();
                 self.trace.push_letter(&name, &letter);
+                if letter.direction == Direction::Inbound {
+                    self.client(letter.connection).kept.push(*letter);
+                }
             }
-            // No scenario redrives letters.
-            Output::Redriven { .. } => {}
+            Output::Redriven {
+                connection,
+                letter,
+                fate,
+            } => self.redriven(connection, letter, &fate),
             Output::Event(event) => self.see(&event),
             Output::Removed(report) => {
                 let id = report.connection;
