@@ -3,7 +3,7 @@
 mod owed;
 mod standing;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use ropewalk_core::{
 };
 
 use self::owed::Owed;
-use self::standing::{Held, Place, Standing};
+use self::standing::{Haste, Held, Place, Standing};
 use crate::wire::Unit;
 
 /// After so long without a call the number of workers begins at its least again.
@@ -39,12 +39,18 @@ pub(super) struct Incoming {
     redriven: u64,
     /// Messages that do not decode, not yet counted.
     unsound: BTreeSet<u64>,
+    /// The server's own numbers of messages, not yet counted.
+    numbered: Vec<(u64, u64)>,
+    next_number: u64,
+    /// Jumps that were told and not yet found.
+    gaps: VecDeque<(u64, u64)>,
     delivered: u64,
     filtered: u64,
     rejected: u64,
     dropped: u64,
     /// Until when, at the latest, what was received is still wanted.
     wanted_until: Option<Instant>,
+    inbox: Inbox,
     /// This number was read while the queue was full.
     too_much: Option<u64>,
     /// This number could have been in a batch and is not.
@@ -52,6 +58,14 @@ pub(super) struct Incoming {
     begun_now: Begun,
     workers: u16,
     marks: BTreeSet<&'static str>,
+}
+
+/// Whether anybody will take what is received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Inbox {
+    Open,
+    /// Nobody: it is dropped at once, which makes room for more.
+    Abandoned,
 }
 
 /// Calls that were begun in this step.
@@ -84,11 +98,15 @@ impl Incoming {
             received: 0,
             redriven: 0,
             unsound: BTreeSet::new(),
+            numbered: Vec::new(),
+            next_number: config.hooks().resume.as_ref().map_or(0, |it| it.start),
+            gaps: VecDeque::new(),
             delivered: 0,
             filtered: 0,
             rejected: 0,
             dropped: 0,
             wanted_until: None,
+            inbox: Inbox::Open,
             too_much: None,
             left_behind: None,
             begun_now: Begun::None,
@@ -109,8 +127,12 @@ impl Incoming {
     /// The connection is to end.
     pub(super) fn ending(&mut self, now: Instant, how: Shutdown) {
         let until = match how {
-            Shutdown::Abort | Shutdown::Unread { .. } => now,
+            Shutdown::Abort => now,
             Shutdown::Graceful { deadline } => deadline,
+            Shutdown::Unread { .. } => {
+                self.inbox = Inbox::Abandoned;
+                now
+            }
         };
         self.wanted_until = Some(self.wanted_until.map_or(until, |before| before.min(until)));
     }
@@ -133,11 +155,16 @@ impl Incoming {
             self.received += 1;
             let bounds = self.config.settings().inbound;
             let (items, bytes) = self.standing.waiting();
-            if items >= bounds.items_max || bytes >= bounds.bytes_max {
+            let is_full = items >= bounds.items_max || bytes >= bounds.bytes_max;
+            if is_full && self.inbox == Inbox::Open {
                 self.too_much.get_or_insert(self.received);
             }
             let message = MessageRef::new(kind, payload, self.received, now);
             let hooks = self.config.hooks();
+            let resume = hooks.resume.as_ref();
+            if let Some(number) = resume.and_then(|resume| resume.sequence_of(message)) {
+                self.numbered.push((self.received, number));
+            }
             let decode = hooks.decode.as_ref();
             if decode.is_some_and(|decode| decode.decode(message).is_err()) {
                 self.unsound.insert(self.received);
@@ -193,7 +220,7 @@ impl Incoming {
         }
         let out = self.standing.hand_out(now, self.live, batch)?;
         self.left_behind = self.left_behind.or(out.left_behind);
-        self.mark_batch(batch, out.is_hurried);
+        self.mark_batch(batch, out.haste);
         match self.consumer {
             Consumer::Pull => {
                 self.delivered += batch.len() as u64;
@@ -214,10 +241,11 @@ impl Incoming {
         Ok(())
     }
 
-    fn mark_batch(&mut self, batch: &Batch, is_hurried: bool) {
+    fn mark_batch(&mut self, batch: &Batch, haste: Haste) {
         let happened = [
             (batch.len() > 1, "batch of several"),
-            (is_hurried, "batch hurried"),
+            (haste == Haste::Urgent, "batch hurried"),
+            (haste == Haste::Lingered, "batch lingered"),
             (batch.attempt() > 1, "tried again"),
             (batch.letter().is_some(), "letter redriven"),
             (
@@ -317,6 +345,10 @@ impl Incoming {
         self.owed.told_fate(letter, fate)
     }
 
+    pub(super) fn told_gap(&mut self, expected: u64, received: u64) {
+        self.gaps.push_back((expected, received));
+    }
+
     /// In an open session nothing that arrived is overlooked.
     pub(super) fn nothing_overlooked(&self, received: u64) -> Result<(), String> {
         if received == self.received {
@@ -371,6 +403,7 @@ impl Incoming {
             self.marks.insert("message filtered");
         }
         self.filtered += unsound.len() as u64;
+        self.compare_gaps(received)?;
         let letters = match self.config.settings().invalid.dead_letter {
             InvalidFate::DeadLetter => self.filtered,
             InvalidFate::Count => 0,
@@ -388,6 +421,26 @@ impl Incoming {
             return Err(format!("message {seq} was left out of its batch"));
         }
         Ok(())
+    }
+
+    /// Every jump in the server's numbers is told, and nothing else.
+    fn compare_gaps(&mut self, received: u64) -> Result<(), String> {
+        let numbered = std::mem::take(&mut self.numbered);
+        for (_, number) in numbered.into_iter().filter(|(seq, _)| *seq <= received) {
+            let expected = std::mem::replace(&mut self.next_number, number + 1);
+            let gap = (expected, number);
+            if number == expected {
+                continue;
+            }
+            self.marks.insert("gap");
+            if self.gaps.pop_front() != Some(gap) {
+                return Err(format!("the gap {gap:?} is not told"));
+            }
+        }
+        match self.gaps.front() {
+            Some(gap) => Err(format!("the gap {gap:?} is told, and is none")),
+            None => Ok(()),
+        }
     }
 
     /// Only the end of the connection drops messages, and it drops all of them.

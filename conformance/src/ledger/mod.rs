@@ -336,6 +336,13 @@ impl Ledger {
                     Ok(())
                 });
             }
+            EventKind::Gap { expected, received } => {
+                let (expected, received) = (*expected, *received);
+                self.note(event.connection, |account| {
+                    account.incoming.told_gap(expected, received);
+                    Ok(())
+                });
+            }
             EventKind::GaveUp { cause, .. } => {
                 self.marks.insert(format!("gave up {cause:?}"));
                 if *cause == GaveUpCause::Terminal {

@@ -10,7 +10,9 @@ mod opening;
 mod outputs;
 mod scenario;
 mod short;
+mod short_inbound;
 mod storm;
+mod whims;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -35,6 +37,7 @@ pub use self::link::LinkProfile;
 pub use self::opening::{Always, Opening, Servers};
 pub use self::scenario::{RunError, run};
 pub use self::short::short_life;
+pub use self::short_inbound::inbound_life;
 pub use self::storm::{Aftermath, storm};
 
 pub(crate) use self::application::judge;

@@ -52,7 +52,7 @@ struct Ready {
     first: usize,
     /// How many messages it has.
     len: usize,
-    urgency: bool,
+    haste: Haste,
 }
 
 /// What stands first in a lane.
@@ -72,7 +72,16 @@ enum Front {
 pub(super) struct HandedOut {
     /// A message that could have been in the batch and is not.
     pub(super) left_behind: Option<u64>,
-    pub(super) is_hurried: bool,
+    pub(super) haste: Haste,
+}
+
+/// Why a batch goes out when it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Haste {
+    /// It need not wait for anything.
+    None,
+    Lingered,
+    Urgent,
 }
 
 impl Standing {
@@ -181,7 +190,7 @@ impl Standing {
             held.place = Place::Out;
         }
         let is_short = batch.len() < ready.len;
-        let is_hurried = ready.urgency;
+        let haste = ready.haste;
         if is_short && call.is_some() {
             return Err(format!("{batch:?} leaves something behind of its retry"));
         }
@@ -189,7 +198,7 @@ impl Standing {
         let left_behind = if is_short { rest() } else { None };
         Ok(HandedOut {
             left_behind,
-            is_hurried,
+            haste,
         })
     }
 
@@ -270,7 +279,7 @@ impl Standing {
                         let ready = retries.entry(call).or_insert(Ready {
                             first: index,
                             len: 0,
-                            urgency: false,
+                            haste: Haste::None,
                         });
                         ready.len += 1;
                     }
@@ -333,16 +342,15 @@ impl Standing {
             return None;
         };
         let head = &self.list[first];
-        let has_lingered = match self.policy.idle {
-            IdleFlush::AtOnce => true,
-            IdleFlush::Linger => head.at + self.policy.linger <= now,
-        };
         let is_over = live != Some(head.generation);
-        (has_lingered || is_closed || is_urgent || is_over).then_some(Ready {
-            first,
-            len,
-            urgency: is_urgent && !has_lingered && !is_closed && !is_over,
-        })
+        let haste = match self.policy.idle {
+            IdleFlush::AtOnce => Haste::None,
+            IdleFlush::Linger if is_closed || is_over => Haste::None,
+            IdleFlush::Linger if head.at + self.policy.linger <= now => Haste::Lingered,
+            IdleFlush::Linger if is_urgent => Haste::Urgent,
+            IdleFlush::Linger => return None,
+        };
+        Some(Ready { first, len, haste })
     }
 }
 
