@@ -17,7 +17,7 @@ use crate::scenario::Consuming;
 /// What becomes of a connection's batches.
 pub trait Processor: fmt::Debug {
     /// A call begins.
-    fn call(&mut self, batch: &Batch) -> Call;
+    fn call(&mut self, now: Instant, batch: &Batch) -> Call;
 }
 
 /// How one call of a processor goes.
@@ -36,7 +36,7 @@ pub(super) struct Obedient {
 }
 
 impl Processor for Obedient {
-    fn call(&mut self, batch: &Batch) -> Call {
+    fn call(&mut self, _: Instant, batch: &Batch) -> Call {
         Call {
             takes: Some(self.takes),
             verdicts: batch.iter().map(verdict).collect(),
@@ -154,7 +154,7 @@ impl Sim {
             client.received += batch.len();
             self.trace.push_batch(&client.name, &batch);
         }
-        let Call { takes, verdicts } = client.processor.call(&batch);
+        let Call { takes, verdicts } = client.processor.call(now, &batch);
         self.calls += 1;
         let call = self.calls;
         client.running.insert(call, (batch, verdicts));

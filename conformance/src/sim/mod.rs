@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use ropewalk_core::admission::{Admission, AdmissionLimits};
 use ropewalk_core::{
-    ConnectionId, ConnectionReport, ConnectionSet, Input, Instant, Jitter, Message, MessageId,
+    ConnectionId, ConnectionReport, ConnectionSet, DeadLetter, Input, Instant, Jitter, Message, MessageId,
     Report, Seed, SendError, Shutdown, SocketId, State, TransportErrorKind,
 };
 
@@ -330,6 +330,11 @@ impl Sim {
     /// The delays that were announced, with the time of the announcement.
     pub fn delays(&self, id: ConnectionId) -> &[(Instant, Duration)] {
         self.clients.get(&id).map_or(&[], |client| &client.delays)
+    }
+
+    /// A connection's received messages that are dead letters and were not redriven.
+    pub fn letters(&self, id: ConnectionId) -> &[DeadLetter] {
+        self.clients.get(&id).map_or(&[], |client| &client.kept)
     }
 
     /// The report of a connection that has ended.

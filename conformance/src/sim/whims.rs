@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ropewalk_core::settings::{Order, ProcessorSettings, WorkerBounds};
-use ropewalk_core::{Batch, Jitter, Verdict};
+use ropewalk_core::{Batch, Instant, Jitter, Verdict};
 
 use super::storm::time;
 use super::{Call, Processor, pick};
@@ -39,7 +39,7 @@ enum Temper {
 }
 
 /// Whether calls may never end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(super) enum Patience {
     Ends,
     MayHang,
@@ -89,7 +89,7 @@ impl Whims {
 }
 
 impl Processor for Whims {
-    fn call(&mut self, batch: &Batch) -> Call {
+    fn call(&mut self, _: Instant, batch: &Batch) -> Call {
         let takes = self.takes();
         let verdicts = match self.temper {
             Temper::Kind => Vec::new(),
