@@ -142,7 +142,10 @@ fn is_hundredth(payload: &[u8]) -> bool {
 
 /// Keeps which message came to it when, and is busy for longer than the next message takes to come.
 #[derive(Debug, Default)]
-struct Diary(Arc<Mutex<Vec<(Instant, Instant, Vec<u8>)>>>);
+struct Diary(Arc<Mutex<Vec<Entry>>>);
+
+/// When a message was handed over, when it was received, and what it is.
+type Entry = (Instant, Instant, Vec<u8>);
 
 impl Processor for Diary {
     fn call(&mut self, now: Instant, batch: &Batch) -> Call {
@@ -193,7 +196,7 @@ impl Servers for Steady {
 }
 
 /// What the good connection went through, to the nanosecond, and the world in which it did.
-fn beside(bad: Option<Bad>) -> (Vec<(Instant, Instant, Vec<u8>)>, Trace, Sim, ConnectionId) {
+fn beside(bad: Option<Bad>) -> (Vec<Entry>, Trace, Sim, ConnectionId) {
     let mut sim = Sim::new(format!("beside {bad:?}"), 7, Steady);
     let diary = Diary::default();
     let entries = Arc::clone(&diary.0);

@@ -291,8 +291,7 @@ impl Incoming {
             if is_again(verdict).is_some() {
                 let call = self.calls;
                 let place = Place::Again { call, not_before };
-                self.standing
-                    .put_back(message.seq(), letter, now, place);
+                self.standing.put_back(message.seq(), letter, now, place);
             } else if let Some(held) = self.standing.take(message.seq(), letter) {
                 self.end(now, held, verdict);
             }
@@ -333,7 +332,10 @@ impl Incoming {
                 let is_known = self.unsound.contains(&letter.seq);
                 let fate = self.config.settings().invalid.dead_letter;
                 if !is_known || fate == InvalidFate::Count {
-                    return Err(format!("a letter of message {}, which is sound", letter.seq));
+                    return Err(format!(
+                        "a letter of message {}, which is sound",
+                        letter.seq
+                    ));
                 }
                 self.owed.told_filtered(letter.seq)
             }

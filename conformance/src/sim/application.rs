@@ -199,8 +199,7 @@ impl Sim {
         };
         client.redriven.insert(number, letter);
         self.ledger.redriven(self.now, &redrive);
-        self.set
-            .handle(self.now, Input::Redrive(Box::new(redrive)));
+        self.set.handle(self.now, Input::Redrive(Box::new(redrive)));
         self.settle();
         true
     }

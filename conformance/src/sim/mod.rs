@@ -21,8 +21,8 @@ use std::time::Duration;
 
 use ropewalk_core::admission::{Admission, AdmissionLimits};
 use ropewalk_core::{
-    ConnectionId, ConnectionReport, ConnectionSet, DeadLetter, Input, Instant, Jitter, Message, MessageId,
-    Report, Seed, SendError, Shutdown, SocketId, State, TransportErrorKind,
+    ConnectionId, ConnectionReport, ConnectionSet, DeadLetter, Input, Instant, Jitter, Message,
+    MessageId, Report, Seed, SendError, Shutdown, SocketId, State, TransportErrorKind,
 };
 
 use self::application::Client;

@@ -88,7 +88,8 @@ impl Servers for Talkative {
                 3 => script::Step::SendPing(b"well?".to_vec()),
                 kind => {
                     let count = if kind < 6 { 1 } else { 2 + rng.next_u64() % 12 };
-                    let frames = (0..count).map(|_| server_frame(0x81, &say(&mut rng, &mut number)));
+                    let frames =
+                        (0..count).map(|_| server_frame(0x81, &say(&mut rng, &mut number)));
                     script::Step::SendRaw(frames.collect::<Vec<_>>().concat())
                 }
             };
@@ -99,7 +100,10 @@ impl Servers for Talkative {
             1 => steps.push(script::Step::Eof),
             2 => steps.push(script::Step::Close(Some((1011, String::new())))),
             3 => steps.extend([script::Step::SendRaw(vec![0x83, 0x00]), script::Step::Eof]),
-            4 => steps.extend([script::Step::SendRaw(vec![0x81, 0x05, b'a']), script::Step::Reset]),
+            4 => steps.extend([
+                script::Step::SendRaw(vec![0x81, 0x05, b'a']),
+                script::Step::Reset,
+            ]),
             _ => steps.push(script::Step::Echo),
         }
         let greeting = Greeting::Accept;

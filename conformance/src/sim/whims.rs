@@ -61,7 +61,10 @@ impl Whims {
         Self {
             rng: Jitter::from_state(rng.next_u64()),
             pace: pick(rng, &paces[..count]),
-            temper: pick(rng, &[Temper::Kind, Temper::Moody, Temper::Moody, Temper::Rude]),
+            temper: pick(
+                rng,
+                &[Temper::Kind, Temper::Moody, Temper::Moody, Temper::Rude],
+            ),
         }
     }
 

@@ -7,7 +7,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ropewalk_driver::{Batch, Connect, Counters, Fleet, Letters, Runtime, Settings, State, Verdict};
+use ropewalk_driver::{
+    Batch, Connect, Counters, Fleet, Letters, Runtime, Settings, State, Verdict,
+};
 use tungstenite::Message;
 
 use super::processors::{Meeting, one_by_one};
@@ -195,16 +197,16 @@ pub(crate) async fn a_call_that_outlives_its_connection_changes_nothing<R: Runti
     let (tell, over) = channel();
     let tell = Mutex::new(tell);
     let calls = meeting.clone();
-    let handle = world.fleet.open(
-        one_by_one(failing(&server)).process(move |batch: Batch| {
+    let handle = world
+        .fleet
+        .open(one_by_one(failing(&server)).process(move |batch: Batch| {
             let (meeting, bell) = (calls.clone(), Bell(tell.lock().unwrap().clone()));
             async move {
                 meeting.join().await;
                 drop(bell);
                 batch.refuse_all(&Verdict::reject("too late"))
             }
-        }),
-    );
+        }));
     assert_eq!(answered.recv(), Ok(1));
     let report = handle.close(Duration::from_millis(10)).await.unwrap();
     assert_eq!((report.counters.sessions, report.counters.dropped), (1, 3));

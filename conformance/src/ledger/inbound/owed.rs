@@ -81,8 +81,8 @@ impl Owed {
         let is_right = match (&owed, fate) {
             (None, Fate::Delivered) => true,
             (Some(failed), Fate::Failed { reason, attempts }) => {
-                let is_it = |expected: &Box<str>| expected == reason;
-                *attempts == failed.held.attempts && failed.reason.as_ref().is_none_or(is_it)
+                let is_it = |expected: &str| *expected == **reason;
+                *attempts == failed.held.attempts && failed.reason.as_deref().is_none_or(is_it)
             }
             (None, Fate::Failed { .. }) | (Some(_), Fate::Delivered) => false,
         };

@@ -196,10 +196,7 @@ impl Standing {
         }
         let rest = || self.next_of_lane(places[places.len() - 1]);
         let left_behind = if is_short { rest() } else { None };
-        Ok(HandedOut {
-            left_behind,
-            haste,
-        })
+        Ok(HandedOut { left_behind, haste })
     }
 
     /// Where the messages of a batch stand, if none of them overtakes another.
