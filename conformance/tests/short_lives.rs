@@ -26,7 +26,7 @@ const OUTBOUND: [&str; 15] = [
 ];
 
 /// The same of what is received.
-const INBOUND: [&str; 23] = [
+const INBOUND: [&str; 24] = [
     "message acknowledged",
     "message rejected",
     "message exhausted",
@@ -42,6 +42,7 @@ const INBOUND: [&str; 23] = [
     "batch hurried",
     "inbound full",
     "calls at once",
+    "no call to be had",
     "more workers",
     "fewer workers",
     "least workers after a rest",

@@ -7,7 +7,7 @@ use std::ops::Range;
 use ropewalk_conformance::sim::{Weather, storm};
 
 /// What must have happened at least once in a few hundred storms, or the simulator has gone blind.
-const MARKS: [&str; 62] = [
+const MARKS: [&str; 63] = [
     "state waiting_for_slot",
     "state resolving",
     "state connecting",
@@ -70,6 +70,7 @@ const MARKS: [&str; 62] = [
     "more workers",
     "fewer workers",
     "dropped at the end",
+    "no call to be had",
 ];
 
 /// Lives through storms and checks that nothing that can happen failed to.

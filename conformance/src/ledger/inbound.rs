@@ -14,6 +14,7 @@ use ropewalk_core::{
     Redrive, Shutdown, Stage, Urgency, Verdict,
 };
 
+pub(crate) use self::calls::Places;
 use self::owed::Owed;
 use self::standing::{Haste, Held, Place, Standing};
 use crate::wire::Unit;

@@ -19,6 +19,7 @@ use ropewalk_core::{
 };
 
 use self::inbound::Incoming;
+pub(crate) use self::inbound::Places;
 use self::outbound::Outgoing;
 use self::socket::SocketBook;
 use crate::trace::reason;
@@ -229,7 +230,7 @@ impl Ledger {
     }
 
     /// Everything that followed from a step is done: compares with the core.
-    pub(crate) fn settled(&mut self, now: Instant, set: &ConnectionSet) {
+    pub(crate) fn settled(&mut self, now: Instant, set: &ConnectionSet, places: Places) {
         let mut problem = None;
         for (id, account) in &mut self.accounts {
             let mut marks = account.out.take_marks();
@@ -243,11 +244,22 @@ impl Ledger {
                     .compare_received(counters.received)
                     .and_then(|()| account.compare(now, &counters))
                     .and_then(|()| account.compare_state(set.state(*id)))
-                    .and_then(|()| account.incoming.compare_calls(now, counters.workers)),
+                    .and_then(|()| {
+                        account
+                            .incoming
+                            .compare_calls(now, counters.workers, places)
+                    }),
             };
             if let Err(found) = found {
                 problem.get_or_insert(format!("{id}: {found}"));
             }
+        }
+        let calls: u32 = self.accounts.values().map(|it| it.incoming.running()).sum();
+        match places {
+            Places::Shared { running, max } if running != calls || calls > max => {
+                problem.get_or_insert(format!("{calls} calls, {running} known, of {max}"));
+            }
+            Places::Own | Places::Shared { .. } => {}
         }
         if let Some(problem) = problem {
             self.complain(problem);

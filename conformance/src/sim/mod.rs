@@ -16,10 +16,11 @@ mod whims;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ropewalk_core::admission::{Admission, AdmissionLimits};
+use ropewalk_core::admission::{Admission, AdmissionLimits, Calls};
 use ropewalk_core::{
     ConnectionId, ConnectionReport, ConnectionSet, DeadLetter, Input, Instant, Jitter, Message,
     MessageId, Report, Seed, SendError, Shutdown, SocketId, State, TransportErrorKind,
@@ -78,6 +79,8 @@ pub struct Sim {
     rng: Jitter,
     set: ConnectionSet,
     admission: Admission,
+    /// The calls of all processors together, and how many there may be, if they share them.
+    shared: Option<(Calls, NonZeroU32)>,
     servers: Box<dyn Servers>,
     happenings: BTreeMap<(Instant, u64), Happening>,
     happened: u64,
@@ -110,6 +113,7 @@ impl Sim {
             rng: Jitter::from_state(seed ^ 0x51ab_0f0f),
             set: ConnectionSet::new(Seed::for_tests(seed)),
             admission: Admission::new(AdmissionLimits::default()),
+            shared: None,
             servers: Box::new(servers),
             happenings: BTreeMap::new(),
             happened: 0,
@@ -132,6 +136,13 @@ impl Sim {
     /// Lets timers fire up to this late, by chance, as they do on a busy machine.
     pub fn lag_timers(&mut self, lag_max: Duration) {
         self.timer_lag_max = lag_max;
+    }
+
+    /// Lets so many calls of processors run at once, over all connections. Before any is opened.
+    pub fn share_calls(&mut self, max: NonZeroU32) {
+        let seed = Seed::for_tests(self.rng.next_u64());
+        self.set = ConnectionSet::new(seed).sharing_calls();
+        self.shared = Some((Calls::new(max), max));
     }
 
     /// Opens a connection.

@@ -1,6 +1,7 @@
 //! Short lives of one connection that are mostly about what it receives.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +32,12 @@ pub fn inbound_life(seed: u64) -> BTreeSet<String> {
     let mut rng = Jitter::from_state(seed.wrapping_mul(0x9e37_79b9) ^ 0x001b);
     let label = format!("inbound life {seed}");
     let mut sim = Sim::new(label, seed, Talkative { seed });
+    if rng.next_u64().is_multiple_of(4) {
+        sim.share_calls(pick(
+            &mut rng,
+            &[1, 2].map(|max| NonZeroU32::MIN.saturating_add(max - 1)),
+        ));
+    }
     let id = sim.open(opening(&mut rng));
     sim.process(id, Whims::draw(&mut rng, Patience::MayHang));
     for _ in 0..2 + rng.next_u64() % 14 {

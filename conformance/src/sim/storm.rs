@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,6 +56,9 @@ pub fn storm(seed: u64, weather: Weather) -> Aftermath {
     let count = 1 + rng.next_u64() % 3;
     // Apart from the rest, so that what is drawn there stays what it was.
     let mut whims = Jitter::from_state(seed.wrapping_mul(0x9e37_79b9) ^ 0x0b57);
+    if whims.next_u64().is_multiple_of(3) {
+        sim.share_calls(NonZeroU32::MIN);
+    }
     let mut living: Vec<ConnectionId> = (0..count)
         .map(|index| {
             let opening = draw_opening(&mut rng, &mut whims, index);

@@ -10,14 +10,36 @@ use super::{Begun, Incoming};
 /// After so long without a call the number of workers begins at its least again.
 const IDLE: Duration = Duration::from_secs(5);
 
+/// Which calls of processors may begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Places {
+    /// Each connection's own, whatever others have.
+    Own,
+    /// So many over all connections.
+    Shared { running: u32, max: u32 },
+}
+
+impl Places {
+    fn has_room(self) -> bool {
+        match self {
+            Self::Own => true,
+            Self::Shared { running, max } => running < max,
+        }
+    }
+}
+
 impl Incoming {
     /// What holds as long as the connection lives: nothing is held without need, and as many calls run as may.
     pub(in super::super) fn compare_calls(
         &mut self,
         now: Instant,
         workers: u16,
+        places: Places,
     ) -> Result<(), String> {
         let bounds = self.config.settings().processor.workers;
+        if self.asks > 0 && !places.has_room() && !self.standing.is_empty() {
+            self.marks.insert("no call to be had");
+        }
         let begun = std::mem::replace(&mut self.begun_now, Begun::None);
         let may_be = match (self.consumer, self.standing.order) {
             (Consumer::Pull, _) => 0..=0,
@@ -39,7 +61,7 @@ impl Incoming {
         self.mark_workers(workers, *may_be.start());
         let can_begin = match self.consumer {
             Consumer::Pull => true,
-            Consumer::Process => self.running < workers || self.running == 0,
+            Consumer::Process => (self.running < workers || self.running == 0) && places.has_room(),
         };
         if self.asks > 0
             && can_begin
@@ -48,6 +70,11 @@ impl Incoming {
             return Err(format!("message {seq} is held although somebody waits"));
         }
         Ok(())
+    }
+
+    /// How many calls were begun and have not ended.
+    pub(in super::super) fn running(&self) -> u32 {
+        self.running.into()
     }
 
     fn mark_workers(&mut self, workers: u16, min: u16) {

@@ -102,6 +102,10 @@ impl Standing {
         self.list.len()
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     pub(super) fn clear(&mut self) -> u64 {
         let left = self.list.len() as u64;
         self.list.clear();
