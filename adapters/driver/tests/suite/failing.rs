@@ -3,12 +3,14 @@
 
 use std::future::pending;
 use std::num::NonZeroUsize;
+use std::pin::Pin;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ropewalk_driver::{
-    Batch, Connect, Counters, Fleet, Letters, Runtime, Settings, State, Verdict,
+    Batch, Connect, Counters, Fleet, Judged, Letters, Runtime, Settings, State, Verdict,
 };
 use tungstenite::Message;
 
@@ -215,6 +217,35 @@ pub(crate) async fn a_call_that_outlives_its_connection_changes_nothing<R: Runti
     let (letters, counters) = world.end().await;
     assert_eq!(letters, [""; 0], "its verdict came too late");
     assert_eq!((counters.rejected, counters.dropped), (0, 3));
+}
+
+pub(crate) async fn a_call_that_panics_when_it_is_dropped_has_had_its_say<R: Runtime>() {
+    let world = World::<R>::new();
+    let (server, answered) = counting(20);
+    let process = |batch: Batch| Thorny(Some(batch.ack()));
+    let connect = one_by_one(failing(&server)).process(process);
+    world.fleet.open(connect);
+    assert_eq!(answered.recv(), Ok(1));
+    let (letters, counters) = world.end().await;
+    assert_eq!(letters, [""; 0]);
+    assert_eq!((counters.delivered, counters.dropped), (20, 0));
+}
+
+/// Returns, and then panics.
+struct Thorny(Option<Judged>);
+
+impl Future for Thorny {
+    type Output = Judged;
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Judged> {
+        Poll::Ready(self.0.take().expect("it is polled once"))
+    }
+}
+
+impl Drop for Thorny {
+    fn drop(&mut self) {
+        panic!("a test's panic");
+    }
 }
 
 /// Rings when a call is over, be it that it returned or that it was dropped.

@@ -66,6 +66,7 @@ macro_rules! tests {
             a_panic_among_calls_loses_its_batch_only
             a_plain_connection_that_fails_says_why
             a_call_that_hangs_delays_its_keys_only
+            a_call_that_panics_when_it_is_dropped_has_had_its_say
             a_call_that_outlives_its_connection_changes_nothing
             a_processor_that_hangs_keeps_its_socket
             a_processor_that_panics_now_and_then_keeps_its_socket
