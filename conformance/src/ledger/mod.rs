@@ -256,8 +256,11 @@ impl Ledger {
         }
         let calls: u32 = self.accounts.values().map(|it| it.incoming.running()).sum();
         match places {
-            Places::Shared { running, max } if running != calls || calls > max => {
+            Places::Shared { running, max, .. } if running != calls || calls > max => {
                 problem.get_or_insert(format!("{calls} calls, {running} known, of {max}"));
+            }
+            Places::Shared { waiting, .. } if waiting > set.len() => {
+                problem.get_or_insert(format!("{waiting} wait for a call, of {}", set.len()));
             }
             Places::Own | Places::Shared { .. } => {}
         }

@@ -52,6 +52,7 @@ impl Sim {
             Some((calls, max)) => Places::Shared {
                 running: calls.running(),
                 max: max.get(),
+                waiting: calls.waiting(),
             },
         };
         self.ledger.settled(self.now, &self.set, places);

@@ -16,14 +16,19 @@ pub(crate) enum Places {
     /// Each connection's own, whatever others have.
     Own,
     /// So many over all connections.
-    Shared { running: u32, max: u32 },
+    Shared {
+        running: u32,
+        max: u32,
+        /// Connections that wait for one.
+        waiting: usize,
+    },
 }
 
 impl Places {
     fn has_room(self) -> bool {
         match self {
             Self::Own => true,
-            Self::Shared { running, max } => running < max,
+            Self::Shared { running, max, .. } => running < max,
         }
     }
 }
