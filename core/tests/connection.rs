@@ -10,7 +10,7 @@ use ropewalk_core::hooks::{Expect, ReadyStep, Resume, Template};
 use ropewalk_core::settings::{BatchPolicy, Keepalive, QueueBounds};
 use ropewalk_core::{
     Admission, AdmissionLimits, CloseReason, Config, Consumer, EventKind, GaveUpCause, Hooks,
-    Input, Message, Outcome, Settings, Shutdown, State, TimerKind, TransportError,
+    Input, Message, MessageRef, Outcome, Settings, Shutdown, State, TimerKind, TransportError,
     TransportErrorKind, Verdict,
 };
 

@@ -50,7 +50,8 @@ pub enum IdleFlush {
     /// It is handed over: a lone message is never held while somebody waits for it. The default.
     #[default]
     AtOnce,
-    /// It still waits for `linger`: fewer and larger batches for a consumer whose cost is by the batch.
+    /// It still waits until it is full or `linger` is over: fewer and larger batches for a consumer whose cost is by the
+    /// batch.
     Linger,
 }
 

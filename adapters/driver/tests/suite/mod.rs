@@ -12,6 +12,7 @@ pub(crate) mod server;
 mod batches;
 mod compressed;
 mod endings;
+mod failing;
 mod lifecycle;
 mod outbound;
 mod plain;
@@ -26,6 +27,7 @@ mod transports;
 pub(crate) use batches::*;
 pub(crate) use compressed::*;
 pub(crate) use endings::*;
+pub(crate) use failing::*;
 pub(crate) use lifecycle::*;
 pub(crate) use outbound::*;
 pub(crate) use plain::*;
@@ -66,6 +68,11 @@ macro_rules! tests {
             a_panic_among_calls_loses_its_batch_only
             a_plain_connection_that_fails_says_why
             a_call_that_hangs_delays_its_keys_only
+            a_call_that_panics_when_it_is_dropped_has_had_its_say
+            a_call_that_outlives_its_connection_changes_nothing
+            a_processor_that_hangs_keeps_its_socket
+            a_processor_that_panics_now_and_then_keeps_its_socket
+            one_message_in_a_hundred_fails_and_no_other_is_a_letter
             a_processor_judges_each_message
             a_processor_that_panics_loses_its_batch_only
             a_processor_that_waits_delays_nobody_else
