@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use ropewalk_core::settings::{IdleFlush, InvalidFate};
 use ropewalk_core::{
-    Config, Consumer, Decode, Hooks, Instant, Jitter, MessageRef, PerKey, Resume, Settings,
-    Shutdown, Target, Urgency, Urgent,
+    Config, Consumer, Decode, Hooks, Instant, Invalid, Jitter, MessageRef, PerKey, Resume,
+    Settings, Shutdown, Target, Urgency, Urgent,
 };
 
 use super::storm::time;
@@ -144,6 +144,7 @@ fn opening(rng: &mut Jitter) -> Opening {
     settings.retry.factor = pick(rng, &[1.0, 2.0]);
     settings.retry.attempts_max = pick(rng, &[1, 2, 3]);
     settings.invalid.dead_letter = pick(rng, &[InvalidFate::Count, InvalidFate::DeadLetter]);
+    settings.invalid.invalid_max = pick(rng, &[1, 4, 100]);
     settings.timeouts.close = time("10ms");
     settings.timeouts.flush_before_close = time("5ms");
     settings.backoff.floor = time("1ms");
@@ -172,7 +173,7 @@ fn hooks(rng: &mut Jitter) -> Hooks {
     }
 }
 
-fn refuse_marked(message: MessageRef<'_>) -> Result<(), Box<str>> {
+fn refuse_marked(message: MessageRef<'_>) -> Result<(), Invalid> {
     if message.as_bytes().contains(&b'!') {
         return Err("it says so".into());
     }
