@@ -309,6 +309,9 @@ pub struct Counters {
     pub written: u64,
     /// Those of the written whose reply came.
     pub acknowledged: u64,
+    /// How often a message was begun again on another socket, after one that was lost had begun it: the peer may have it twice.
+    /// Only messages that are marked idempotent ever are.
+    pub resent: u64,
     /// Cut off by the loss of a socket.
     pub interrupted: u64,
     /// Never begun when the connection ended, or when the socket was lost that they were not to outlive.

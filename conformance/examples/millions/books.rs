@@ -113,6 +113,8 @@ pub(crate) struct ClientPage {
     pub(crate) interrupted: Numbers,
     pub(crate) not_sent: Numbers,
     pub(crate) acknowledged: Numbers,
+    /// How many messages it says the server may have twice.
+    pub(crate) resent: u64,
     /// Outcomes that a message cannot have here, and replies that are not its own.
     pub(crate) strange: u64,
     /// Inbound messages, each counted once.

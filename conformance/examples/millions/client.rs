@@ -123,6 +123,7 @@ async fn send(handle: ConnectionHandle, pass: Pass, share: u64) -> ClientPage {
         page.note(pass, number, &receipt.outcome().await);
     }
     let counters = page.close(&handle).await;
+    page.resent = counters.resent;
     let acknowledged = page.acknowledged.len();
     let told = [
         page.written.len() + acknowledged,

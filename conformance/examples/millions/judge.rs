@@ -114,7 +114,8 @@ impl Verdict {
         let received = &server.received;
         let is_marked = |number| plan.pass.mark(number) == Mark::Idempotent;
         self.repeated += server.repeated;
-        self.duplicates += server.duplicates;
+        // Whatever the server had twice, the client has told of.
+        self.duplicates += server.duplicates + server.repeated.saturating_sub(client.resent);
         self.reordered += server.misplaced;
 
         let missed = |told: &Numbers| told.len() - told.common(received);

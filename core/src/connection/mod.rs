@@ -155,6 +155,7 @@ struct History {
     agreed: Option<Box<Agreed>>,
     discarded: Discarded,
     acknowledged: u64,
+    resent: u64,
     /// Dead letters that went back to the consumer.
     redriven: u64,
     /// When the application was last told that its slowness stops the reading.
@@ -597,6 +598,7 @@ impl Connection {
             in_flight_out: cut + unacknowledged,
             written: tally.written,
             acknowledged: history.map_or(0, |h| h.acknowledged),
+            resent: history.map_or(0, |h| h.resent),
             interrupted: tally.interrupted,
             not_sent: tally.not_sent,
             expired: history.map_or(0, |h| h.discarded.expired),
