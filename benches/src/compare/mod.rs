@@ -1,0 +1,9 @@
+//! The same work for everybody, in turn, each in a process of its own.
+
+mod report;
+mod rounds;
+mod rows;
+
+pub use report::{Report, markdown};
+pub use rounds::{Results, Rounds, run};
+pub use rows::{ROWS, Row, Unit};
