@@ -19,6 +19,8 @@ import end_checks
 import exchange_checks
 import letter_checks
 import load_checks
+import negotiation_checks
+import processor_checks
 import reconnect_checks
 import secret_checks
 import send_checks
@@ -31,7 +33,8 @@ SECONDS_MAX = 300
 
 async def main(ropewalk, node_modules, word=""):
     suites = [config_checks, document_checks, secret_checks, exchange_checks, compression_checks, tls_checks]
-    suites += [send_checks, end_checks, letter_checks, reconnect_checks, load_checks]
+    suites += [send_checks, end_checks, letter_checks, processor_checks, negotiation_checks, reconnect_checks]
+    suites += [load_checks]
     checks = [check for suite in suites for check in suite.checks() if word in check[0]]
     passed = 0
     with tempfile.TemporaryDirectory(prefix="ropewalk-peers-") as scratch:

@@ -1,13 +1,13 @@
-//! Many short sequences of commands and faults about the outbound queue, every rule checked after every step.
+//! Many short sequences of commands and faults about the two queues, every rule checked after every step.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use ropewalk_conformance::sim::short_life;
+use ropewalk_conformance::sim::{inbound_life, short_life};
 
 /// What must have happened at least once.
-const MARKS: [&str; 15] = [
+const OUTBOUND: [&str; 15] = [
     "outcome written",
     "outcome acknowledged",
     "outcome interrupted",
@@ -25,22 +25,61 @@ const MARKS: [&str; 15] = [
     "reply taken over",
 ];
 
-fn check(seeds: Range<u64>) {
-    let marks: BTreeSet<_> = seeds.flat_map(short_life).collect();
-    let missing: Vec<_> = MARKS
+/// The same of what is received.
+const INBOUND: [&str; 24] = [
+    "message acknowledged",
+    "message rejected",
+    "message exhausted",
+    "message filtered",
+    "message filtered into a letter",
+    "tried again",
+    "letter redriven",
+    "letter tried again",
+    "letter acknowledged",
+    "letter failed again",
+    "batch of several",
+    "batch lingered",
+    "batch hurried",
+    "inbound full",
+    "calls at once",
+    "no call to be had",
+    "more workers",
+    "fewer workers",
+    "least workers after a rest",
+    "dropped at the end",
+    "verdict after the end",
+    "gap",
+    "end protocol",
+    "end transport",
+];
+
+fn check(seeds: Range<u64>, live: fn(u64) -> BTreeSet<String>, marks: &[&str]) {
+    let found: BTreeSet<_> = seeds.flat_map(live).collect();
+    let missing: Vec<_> = marks
         .iter()
-        .filter(|mark| !marks.contains(**mark))
+        .filter(|mark| !found.contains(**mark))
         .collect();
     assert!(missing.is_empty(), "never happened: {missing:?}");
 }
 
 #[test]
 fn every_message_has_the_one_end_that_it_may_have() {
-    check(0..2_000);
+    check(0..2_000, short_life, &OUTBOUND);
 }
 
 #[test]
 #[ignore = "a hundred thousand lives take too long for every day: `.ci/run` plays them in release"]
 fn every_message_has_the_one_end_that_it_may_have_in_very_many_lives() {
-    check(2_000..102_000);
+    check(2_000..102_000, short_life, &OUTBOUND);
+}
+
+#[test]
+fn every_received_message_has_its_turn_and_one_end() {
+    check(0..2_000, inbound_life, &INBOUND);
+}
+
+#[test]
+#[ignore = "a hundred thousand lives take too long for every day: `.ci/run` plays them in release"]
+fn every_received_message_has_its_turn_and_one_end_in_very_many_lives() {
+    check(2_000..102_000, inbound_life, &INBOUND);
 }

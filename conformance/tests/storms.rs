@@ -7,7 +7,7 @@ use std::ops::Range;
 use ropewalk_conformance::sim::{Weather, storm};
 
 /// What must have happened at least once in a few hundred storms, or the simulator has gone blind.
-const MARKS: [&str; 49] = [
+const MARKS: [&str; 63] = [
     "state waiting_for_slot",
     "state resolving",
     "state connecting",
@@ -57,6 +57,20 @@ const MARKS: [&str; 49] = [
     "overtook",
     "sent again",
     "reply taken over",
+    "message acknowledged",
+    "message rejected",
+    "message exhausted",
+    "tried again",
+    "letter redriven",
+    "letter tried again",
+    "letter acknowledged",
+    "letter failed again",
+    "batch of several",
+    "calls at once",
+    "more workers",
+    "fewer workers",
+    "dropped at the end",
+    "no call to be had",
 ];
 
 /// Lives through storms and checks that nothing that can happen failed to.

@@ -8,6 +8,7 @@ use crate::ids::ConnectionId;
 use crate::letter::{Direction, Fate, Stage};
 use crate::message::Message;
 use crate::reason::CloseReason;
+use crate::renegotiate::{InvalidKind, Offering};
 use crate::settings::DropPolicy;
 use crate::time::Instant;
 use crate::websocket::deflate::Agreement;
@@ -63,6 +64,13 @@ pub enum EventKind {
         /// How the end was classified.
         class: Class,
     },
+    /// The server's messages were not understood: the next dial offers something else.
+    Renegotiating {
+        /// The subprotocols of the offer, the most wanted first; a request provider may replace them, if it was walked.
+        subprotocols: Vec<Box<str>>,
+        /// Whether permessage-deflate is offered.
+        compression: Offering,
+    },
     /// Sessions keep ending before they are stable; the delays keep growing.
     Flapping {
         /// Short sessions in a row.
@@ -87,8 +95,13 @@ pub enum EventKind {
     Filtered {
         /// The message's number.
         seq: u64,
+        /// What kind of fault the decoder found.
+        kind: InvalidKind,
         /// What the decoder said.
         reason: Box<str>,
+        /// The first bytes of the message, as many as [`sample_bytes`](crate::settings::InvalidPolicy::sample_bytes) says at most,
+        /// cut between two characters of a text; `None` if it says 0.
+        sample: Option<Message>,
         /// All filtered messages of this connection so far.
         total: u64,
     },
@@ -176,6 +189,8 @@ pub enum GaveUpCause {
     FirstDial,
     /// The connection was asked for one session only.
     OneSession,
+    /// The application's [`Renegotiate`](crate::Renegotiate) decided so.
+    Disagreement,
 }
 
 /// Where a connection is in its life.
@@ -294,6 +309,9 @@ pub struct Counters {
     pub written: u64,
     /// Those of the written whose reply came.
     pub acknowledged: u64,
+    /// How often a message was begun again on another socket, after one that was lost had begun it: the peer may have it twice.
+    /// Only messages that are marked idempotent ever are.
+    pub resent: u64,
     /// Cut off by the loss of a socket.
     pub interrupted: u64,
     /// Never begun when the connection ended, or when the socket was lost that they were not to outlive.

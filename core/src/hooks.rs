@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::batch::MessageRef;
 use crate::message::Message;
+use crate::renegotiate::{Invalid, Renegotiate};
 use crate::settings::{ConfigError, ConfigProblem, Quantity, not_beyond};
 
 /// The application's own part in a connection. Everything is optional, and `Hooks::default()` is
@@ -25,6 +26,9 @@ pub struct Hooks {
     pub resume: Option<Resume>,
     /// Which messages are sound. Default: all.
     pub decode: Option<Decode>,
+    /// What the next dial offers after too many messages were not. Default: the offer is walked. Of no effect without
+    /// [`decode`](Self::decode).
+    pub renegotiate: Option<Renegotiate>,
     /// Which messages do not wait for others to fill a batch. Default: none.
     pub urgent: Option<Urgent>,
     /// Which outbound messages replace one another while they wait. Needed with
@@ -49,6 +53,16 @@ pub enum ReadyStep {
     Send(Template),
     /// Waits for a reply.
     Expect(Expect),
+}
+
+impl ReadyStep {
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Send(own), Self::Send(other)) => own == other,
+            (Self::Expect(own), Self::Expect(other)) => Arc::ptr_eq(&own.0, &other.0),
+            (Self::Send(_), Self::Expect(_)) | (Self::Expect(_), Self::Send(_)) => false,
+        }
+    }
 }
 
 /// A text in which `${next}` stands for the next number wanted; `$${` stands for `${`.
@@ -238,13 +252,13 @@ impl fmt::Debug for Resume {
 #[derive(Clone)]
 pub struct Decode(Arc<Decoder>);
 
-type Decoder = dyn Fn(MessageRef<'_>) -> Result<(), Box<str>> + Send + Sync;
+type Decoder = dyn Fn(MessageRef<'_>) -> Result<(), Invalid> + Send + Sync;
 
 impl Decode {
-    /// `Err` is the reason why a message is not sound; it is then not delivered. The reason may be
-    /// shown to people: it should not repeat what is secret.
+    /// `Err` says why a message is not sound; it is then not delivered. A reason alone, `Err("not JSON".into())`, stands for
+    /// [`InvalidKind::Malformed`](crate::InvalidKind::Malformed).
     pub fn new(
-        decode: impl Fn(MessageRef<'_>) -> Result<(), Box<str>> + Send + Sync + 'static,
+        decode: impl Fn(MessageRef<'_>) -> Result<(), Invalid> + Send + Sync + 'static,
     ) -> Self {
         Self(Arc::new(decode))
     }
@@ -252,8 +266,8 @@ impl Decode {
     /// Whether `message` is sound.
     ///
     /// # Errors
-    /// The reason why it is not.
-    pub fn decode(&self, message: MessageRef<'_>) -> Result<(), Box<str>> {
+    /// Why it is not.
+    pub fn decode(&self, message: MessageRef<'_>) -> Result<(), Invalid> {
         (self.0)(message)
     }
 }
@@ -439,6 +453,7 @@ impl fmt::Debug for Hooks {
             ready,
             resume,
             decode,
+            renegotiate,
             urgent,
             coalesce,
             per_key,
@@ -450,6 +465,7 @@ impl fmt::Debug for Hooks {
             .field("ready", ready)
             .field("resume", resume)
             .field("decode", decode)
+            .field("renegotiate", renegotiate)
             .field("urgent", urgent)
             .field("coalesce", coalesce)
             .field("per_key", per_key)

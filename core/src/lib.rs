@@ -63,6 +63,7 @@ mod letter;
 mod message;
 mod outbound;
 mod reason;
+mod renegotiate;
 mod seed;
 mod set;
 mod time;
@@ -87,6 +88,9 @@ pub use letter::{DeadLetter, Direction, Fate, Redrive, Stage};
 pub use message::{Kind, Lane, Message, MessageId, Offline, Resend};
 pub use outbound::{Report, Room, SendError, SendErrorCause};
 pub use reason::{CloseReason, TimerKind, TransportError, TransportErrorKind};
+pub use renegotiate::{
+    Disagreement, Invalid, InvalidCounts, InvalidKind, Offering, Renegotiate, Renegotiation, Terms,
+};
 pub use seed::{Jitter, Secrets, Seed};
 pub use set::{ConnectionSet, Transmit};
 pub use settings::{Config, ConfigError, Settings};

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use crate::renegotiate::Invalid;
 use crate::tls::TlsError;
 use crate::websocket::{CloseFrame, ProtocolError, UpgradeError};
 
@@ -22,9 +23,10 @@ pub enum CloseReason {
     /// The peer broke the protocol; the connection was failed (RFC 6455 §7.1.7).
     #[error("protocol violation by the server: {0}")]
     Protocol(#[from] ProtocolError),
-    /// The server sent more messages that the application's decoder refused than `invalid_max` allows.
+    /// The server sent more messages that the application's decoder refused than `invalid_max` allows. The last of them says
+    /// what the close code is.
     #[error("too many invalid messages: {0}")]
-    InvalidMessages(Box<str>),
+    InvalidMessages(Invalid),
     /// The transport failed or ended without a close frame (1006).
     #[error("{0}")]
     Transport(#[from] TransportError),

@@ -10,7 +10,7 @@ use ropewalk_core::hooks::{Expect, ReadyStep, Resume, Template};
 use ropewalk_core::settings::{BatchPolicy, Keepalive, QueueBounds};
 use ropewalk_core::{
     Admission, AdmissionLimits, CloseReason, Config, Consumer, EventKind, GaveUpCause, Hooks,
-    Input, Message, Outcome, Settings, Shutdown, State, TimerKind, TransportError,
+    Input, Message, MessageRef, Outcome, Settings, Shutdown, State, TimerKind, TransportError,
     TransportErrorKind, Verdict,
 };
 
@@ -512,7 +512,7 @@ fn messages_are_numbered_from_the_next_after_those_that_were_had_before() {
         .batches
         .iter()
         .flat_map(|batch| batch.iter())
-        .map(|it| it.seq())
+        .map(MessageRef::seq)
         .collect();
     assert_eq!(seqs, [42, 43]);
     let counters = pair.set.counters(pair.id).expect("there is one");

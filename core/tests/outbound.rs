@@ -72,6 +72,12 @@ fn sent(pair: &mut Pair) -> Vec<String> {
         .collect()
 }
 
+/// How many messages were begun on a further socket.
+fn resent(pair: &Pair) -> u64 {
+    let counters = pair.set.counters(pair.id);
+    counters.expect("the connection is there").resent
+}
+
 fn reset(pair: &mut Pair) {
     let socket = pair.socket.take().expect("there is a socket");
     let error = TransportError::new(TransportErrorKind::Reset);
@@ -219,6 +225,7 @@ fn an_idempotent_message_that_was_cut_goes_ahead_of_the_priority_lane() {
     pair.advance(1_000 * MS);
     pair.open();
     assert_eq!(sent(&mut pair), ["again", "urgent", "normal"]);
+    assert_eq!(resent(&pair), 1);
 }
 
 /// An open connection whose messages wait 5 ms for others.
@@ -534,6 +541,7 @@ fn what_was_not_acknowledged_when_the_socket_was_lost_goes_out_again_if_it_may()
     pair.advance(1_000 * MS);
     pair.open();
     assert_eq!(sent(&mut pair), ["1:again", "3:too", "5:urgent", "4:later"]);
+    assert_eq!(resent(&pair), 2);
     pair.receive(&[text("1:"), text("3:")].concat());
     let ids: Vec<_> = pair.outcomes[1..].iter().map(|(id, _)| *id).collect();
     assert_eq!(ids, [again, too]);

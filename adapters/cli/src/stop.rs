@@ -65,6 +65,14 @@ impl Stop {
 
     /// From now on the first SIGINT or SIGTERM asks for the end, and the second ends the process at once.
     pub(crate) fn on_signals(&self) -> io::Result<()> {
+        self.on_signals_then(|| {})
+    }
+
+    /// As [`on_signals`](Self::on_signals), with something to do before the second one ends the process.
+    pub(crate) fn on_signals_then(
+        &self,
+        aborting: impl FnOnce() + Send + 'static,
+    ) -> io::Result<()> {
         let mut signals = Signals::new([SIGINT, SIGTERM])?;
         let stop = self.clone();
         thread::Builder::new()
@@ -75,6 +83,7 @@ impl Stop {
                     stop.ask(Why::Interrupted);
                 }
                 if let Some(signal) = received.next() {
+                    aborting();
                     process::exit(ABORTED + signal);
                 }
             })?;

@@ -47,6 +47,23 @@ fn nothing_is_lost_and_the_figures_agree_on_every_runtime() {
             .count();
         assert!(happened >= 6, "{report:#}");
         assert!(sum(rows, "reconnects") > 0, "{report:#}");
+
+        let letters = &report["letters"];
+        let stored = letters["stored"].as_u64().unwrap();
+        assert!(stored >= sum(rows, "dead"), "{report:#}");
+        assert!(stored > 0, "{report:#}");
+        assert_eq!(letters["redriven"], stored);
+        assert_eq!(letters["delivered"], stored);
+        assert_eq!(letters["waiting"], 0);
+        assert_eq!(sum(rows, "redriven"), stored);
+        let kinds = letters["kinds"].as_array().unwrap();
+        assert_eq!(sum(kinds, "count"), stored);
+
+        assert!(report["batches"]["count"].as_u64() > Some(0));
+        assert!(report["retried"].as_u64() > Some(0));
+        assert!(report["scaled"].as_u64() > Some(0), "{report:#}");
+        assert_eq!(report["workers"]["out_of_bounds"], 0);
+        assert!(report["workers"]["most"].as_u64() > Some(1), "{report:#}");
     }
 }
 
@@ -62,6 +79,9 @@ fn people_get_a_table_that_ends_with_what_was_lost() {
         "feed-0",
         "feed-1",
         "reconnects",
+        "dead letters",
+        "Redriving",
+        "letters stored",
     ] {
         assert!(shown.contains(words), "{words} in\n{shown}");
     }

@@ -60,19 +60,40 @@ pub(crate) fn guard<T>(run: impl FnOnce() -> T) -> Result<T, Panicked> {
 
 /// Calls an asynchronous function of the application and waits for it, with panics as errors.
 pub(crate) async fn call<T>(function: impl FnOnce() -> BoxFuture<T>) -> Result<T, Panicked> {
-    Guarded(guard(function)?).await
+    Guarded(Some(guard(function)?)).await
 }
 
-struct Guarded<T>(BoxFuture<T>);
+/// A future that neither panics nor is dropped outside of a guard.
+struct Guarded<T>(Option<BoxFuture<T>>);
+
+impl<T> Guarded<T> {
+    /// What it returned counts, whatever its remains do.
+    fn forget(&mut self) {
+        // The panic hook has told of it; nobody waits for more.
+        drop(guard(|| drop(self.0.take())));
+    }
+}
 
 impl<T> Future for Guarded<T> {
     type Output = Result<T, Panicked>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match guard(|| self.0.as_mut().poll(cx)) {
-            Ok(poll) => poll.map(Ok),
-            Err(panicked) => Poll::Ready(Err(panicked)),
-        }
+        let Some(future) = &mut self.0 else {
+            return Poll::Pending;
+        };
+        let result = match guard(|| future.as_mut().poll(cx)) {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(value)) => Ok(value),
+            Err(panicked) => Err(panicked),
+        };
+        self.forget();
+        Poll::Ready(result)
+    }
+}
+
+impl<T> Drop for Guarded<T> {
+    fn drop(&mut self) {
+        self.forget();
     }
 }
 

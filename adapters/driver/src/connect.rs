@@ -13,9 +13,10 @@ use ropewalk_core::target::Dialler;
 #[cfg(feature = "tls")]
 use ropewalk_core::target::UrlProblem;
 use ropewalk_core::{
-    Acknowledge, AttemptRequest, Batch, Bytes, Coalesce, Config, ConfigError, Decode, Expect,
-    Hooks, Judged, Message, MessageRef, PerKey, Provider, ReadyStep, Reply, Resume, Settings,
-    Target, TargetError, Template, TlsConfig, Urgency, Urgent,
+    Acknowledge, AttemptRequest, Batch, Bytes, Coalesce, Config, ConfigError, Decode, Disagreement,
+    Expect, Hooks, Invalid, Judged, Message, MessageRef, PerKey, Provider, ReadyStep, Renegotiate,
+    Renegotiation, Reply, Resume, Settings, Target, TargetError, Template, TlsConfig, Urgency,
+    Urgent,
 };
 
 use crate::application::{Process, Provide, Transport, guard};
@@ -221,14 +222,26 @@ impl Connect {
         self
     }
 
-    /// Tells sound messages from those to filter; `Err` is the reason. It is called for every message on
+    /// Tells sound messages from those to filter; `Err` says why, and may be made of a text. It is called for every message on
     /// the task that serves other connections too, and must be quick.
     #[must_use]
     pub fn decode(
         mut self,
-        decode: impl Fn(MessageRef<'_>) -> Result<(), Box<str>> + Send + Sync + 'static,
+        decode: impl Fn(MessageRef<'_>) -> Result<(), Invalid> + Send + Sync + 'static,
     ) -> Self {
         self.hooks.decode = Some(Decode::new(decode));
+        self
+    }
+
+    /// Decides what the next dial offers after the server has sent more messages that [`decode`](Self::decode) refused than
+    /// `decode.invalid_max` allows. Without it, the list of subprotocols is walked ([`Renegotiate`]). Called like
+    /// [`decode`](Self::decode); a panic stands for [`Renegotiation::Walk`].
+    #[must_use]
+    pub fn renegotiate(
+        mut self,
+        decide: impl Fn(&Disagreement) -> Renegotiation + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.renegotiate = Some(Renegotiate::new(decide));
         self
     }
 
@@ -454,6 +467,7 @@ fn guarded(hooks: Hooks) -> Hooks {
         ready,
         resume,
         decode,
+        renegotiate,
         urgent,
         coalesce,
         per_key,
@@ -473,6 +487,17 @@ fn guarded(hooks: Hooks) -> Hooks {
                 guard(|| decode.decode(message))
                     .unwrap_or_else(|panicked| Err(format!("the decoder {panicked}").into()))
             })
+        }),
+        renegotiate: renegotiate.map(|renegotiate| {
+            Renegotiate::new(
+                move |disagreement| match guard(|| renegotiate.decide(disagreement)) {
+                    Ok(Renegotiation::Terms(terms)) => {
+                        Renegotiation::Terms(Box::new(terms.map_ready(guarded_step)))
+                    }
+                    Ok(other) => other,
+                    Err(_) => Renegotiation::Walk,
+                },
+            )
         }),
         urgent: urgent.map(|urgent| {
             Urgent::new(move |message| {

@@ -84,9 +84,10 @@ pub use ropewalk_core;
 pub use ropewalk_core::settings::{Deflate, Order, ProcessorSettings, WorkerBounds};
 pub use ropewalk_core::{
     Acknowledge, AdmissionLimits, AttemptRequest, Batch, Bytes, Class, CloseCode, CloseFrame,
-    CloseReason, Coalesce, ConnectionId, ConnectionReport, Counters, DeadLetter, Direction, Event,
-    EventKind, Fate, GaveUpCause, Hooks, Instant, Judged, Kind, Lane, Message, MessageRef,
-    Messages, NotText, Offline, Outcome, PerKey, ProtocolError, Reading, ReadyStep, Reply, Resend,
-    SendError, SendErrorCause, Settings, Stage, State, Target, TargetError, Template, TlsConfig,
-    TlsError, TlsErrorKind, UpgradeError, Urgency, Verdict,
+    CloseReason, Coalesce, ConnectionId, ConnectionReport, Counters, DeadLetter, Direction,
+    Disagreement, Event, EventKind, Expect, Fate, GaveUpCause, Hooks, Instant, Invalid,
+    InvalidCounts, InvalidKind, Judged, Kind, Lane, Message, MessageRef, Messages, NotText,
+    Offering, Offline, Outcome, PerKey, ProtocolError, Reading, ReadyStep, Renegotiation, Reply,
+    Resend, SendError, SendErrorCause, Settings, Stage, State, Target, TargetError, Template,
+    Terms, TlsConfig, TlsError, TlsErrorKind, UpgradeError, Urgency, Verdict,
 };

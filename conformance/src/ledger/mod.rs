@@ -14,11 +14,12 @@ use std::sync::Arc;
 
 use ropewalk_core::{
     Config, ConnectionId, ConnectionSet, Consumer, Direction, Event, EventKind, GaveUpCause,
-    Instant, Judged, Message, MessageId, Output, Peer, ReadyStep, SendError, SendErrorCause,
-    SocketId, State,
+    Instant, Judged, Message, MessageId, Output, Peer, ReadyStep, Redrive, SendError,
+    SendErrorCause, Shutdown, SocketId, State,
 };
 
 use self::inbound::Incoming;
+pub(crate) use self::inbound::Places;
 use self::outbound::Outgoing;
 use self::socket::SocketBook;
 use crate::trace::reason;
@@ -70,7 +71,7 @@ impl Ledger {
             generation: 0,
             dials: 0,
             out: Outgoing::new(config, sends.count()),
-            incoming: Incoming::new(consumer, config.settings()),
+            incoming: Incoming::new(consumer, config),
             not_before: None,
         };
         self.accounts.insert(id, account);
@@ -110,16 +111,30 @@ impl Ledger {
         self.paused(id);
     }
 
-    pub(crate) fn ending(&mut self, id: ConnectionId) {
-        self.note_wish(id, |account| account.phase = Phase::Ending);
+    pub(crate) fn ending(&mut self, now: Instant, id: ConnectionId, how: Shutdown) {
+        self.note_wish(id, |account| {
+            account.phase = Phase::Ending;
+            account.incoming.ending(now, how);
+        });
     }
 
     pub(crate) fn asked(&mut self, id: ConnectionId) {
         self.note_wish(id, |account| account.incoming.asked());
     }
 
-    pub(crate) fn judged(&mut self, id: ConnectionId, judged: &Judged) {
-        self.note_wish(id, |account| account.incoming.judged(judged));
+    pub(crate) fn judged(&mut self, now: Instant, id: ConnectionId, judged: &Judged) {
+        self.note_wish(id, |account| account.incoming.judged(now, judged));
+        let account = self.accounts.get(&id);
+        if account.is_none_or(|account| account.phase == Phase::Removed) {
+            self.marks.insert("verdict after the end".into());
+        }
+    }
+
+    /// A dead letter goes back.
+    pub(crate) fn redriven(&mut self, now: Instant, redrive: &Redrive) {
+        self.note_wish(redrive.connection, |account| {
+            account.incoming.redriven(now, redrive);
+        });
     }
 
     pub(crate) fn connected(&mut self, socket: SocketId) {
@@ -145,7 +160,7 @@ impl Ledger {
         self.note_socket(socket, |account, book| {
             let messages = book.read(bytes);
             account.out.arrived(now, &messages);
-            account.incoming.arrived(socket.generation, messages);
+            account.incoming.arrived(now, socket.generation, &messages);
             Ok(())
         });
     }
@@ -167,7 +182,7 @@ impl Ledger {
             }
             Output::Deliver(batch) => {
                 self.note(batch.connection(), |account| {
-                    account.incoming.delivered(batch)
+                    account.incoming.delivered(now, batch)
                 });
             }
             Output::Outcome {
@@ -188,8 +203,11 @@ impl Ledger {
                 let counters = &report.counters;
                 self.note(report.connection, |account| {
                     account.phase = Phase::Removed;
-                    account.incoming.ended(counters)?;
-                    account.compare(now, counters)
+                    account.compare(now, counters)?;
+                    match counters.in_flight_in {
+                        0 => Ok(()),
+                        _ => Err("ends with messages in flight (S2)".into()),
+                    }
                 });
             }
             Output::Idle { next_timeout } => {
@@ -197,32 +215,54 @@ impl Ledger {
                     self.complain(format!("a timeout in the past: {next_timeout:?}"));
                 }
             }
+            Output::Redriven {
+                connection,
+                letter,
+                fate,
+            } => self.note(*connection, |account| {
+                account.incoming.told_fate(*letter, fate)
+            }),
             Output::Admission(_)
             | Output::Call(_)
             | Output::ReadAll { .. }
-            | Output::Room { .. }
-            | Output::Redriven { .. } => {}
+            | Output::Room { .. } => {}
         }
     }
 
     /// Everything that followed from a step is done: compares with the core.
-    pub(crate) fn settled(&mut self, now: Instant, set: &ConnectionSet) {
+    pub(crate) fn settled(&mut self, now: Instant, set: &ConnectionSet, places: Places) {
         let mut problem = None;
         for (id, account) in &mut self.accounts {
-            let marks = account.out.take_marks();
+            let mut marks = account.out.take_marks();
+            marks.extend(account.incoming.take_marks());
             self.marks.extend(marks.into_iter().map(str::to_owned));
             let found = match (set.counters(*id), account.phase) {
                 (None, Phase::Removed) => Ok(()),
                 (None, Phase::Living | Phase::Ending) => Err("is gone without a report".into()),
                 (Some(_), Phase::Removed) => Err("is there after its report".into()),
                 (Some(counters), Phase::Living | Phase::Ending) => account
-                    .compare(now, &counters)
+                    .compare_received(counters.received)
+                    .and_then(|()| account.compare(now, &counters))
                     .and_then(|()| account.compare_state(set.state(*id)))
-                    .and_then(|()| account.compare_received(counters.received)),
+                    .and_then(|()| {
+                        account
+                            .incoming
+                            .compare_calls(now, counters.workers, places)
+                    }),
             };
             if let Err(found) = found {
                 problem.get_or_insert(format!("{id}: {found}"));
             }
+        }
+        let calls: u32 = self.accounts.values().map(|it| it.incoming.running()).sum();
+        match places {
+            Places::Shared { running, max, .. } if running != calls || calls > max => {
+                problem.get_or_insert(format!("{calls} calls, {running} known, of {max}"));
+            }
+            Places::Shared { waiting, .. } if waiting > set.len() => {
+                problem.get_or_insert(format!("{waiting} wait for a call, of {}", set.len()));
+            }
+            Places::Own | Places::Shared { .. } => {}
         }
         if let Some(problem) = problem {
             self.complain(problem);
@@ -311,6 +351,13 @@ impl Ledger {
                     Ok(())
                 });
             }
+            EventKind::Gap { expected, received } => {
+                let (expected, received) = (*expected, *received);
+                self.note(event.connection, |account| {
+                    account.incoming.told_gap(expected, received);
+                    Ok(())
+                });
+            }
             EventKind::GaveUp { cause, .. } => {
                 self.marks.insert(format!("gave up {cause:?}"));
                 if *cause == GaveUpCause::Terminal {
@@ -378,6 +425,7 @@ impl Account {
             .ok_or_else(|| format!("{socket} is dropped and is not its socket (S9)"))?;
         drop(book);
         self.out.lost();
+        self.incoming.lost();
         Ok(())
     }
 
@@ -406,21 +454,18 @@ impl Account {
     }
 
     /// In an open session nothing that arrived is overlooked.
-    fn compare_received(&mut self, received: u64) -> Result<(), String> {
+    fn compare_received(&self, received: u64) -> Result<(), String> {
         match &self.socket {
             Some(book) if self.state != State::Open || !book.makes_sense() => Ok(()),
             Some(_) => {
                 self.out.nothing_unheard()?;
                 self.incoming.nothing_overlooked(received)
             }
-            None => {
-                self.incoming.session_over(received);
-                Ok(())
-            }
+            None => Ok(()),
         }
     }
 
-    fn compare(&self, now: Instant, counters: &ropewalk_core::Counters) -> Result<(), String> {
+    fn compare(&mut self, now: Instant, counters: &ropewalk_core::Counters) -> Result<(), String> {
         if !counters.are_conserved() {
             return Err(format!("messages are not conserved: {counters:?} (S1, S2)"));
         }
@@ -431,7 +476,7 @@ impl Account {
             ));
         }
         self.out.compare(now, counters)?;
-        self.incoming.compare(counters)
+        self.incoming.compare(now, counters)
     }
 }
 

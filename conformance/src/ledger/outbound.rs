@@ -3,7 +3,7 @@
 mod promised;
 mod waiting;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ropewalk_core::settings::{DropPolicy, Overflow};
@@ -36,7 +36,8 @@ pub(super) struct Outgoing {
     expired: u64,
     dropped: u64,
     promised: Promised,
-    letters: BTreeSet<u64>,
+    /// Messages that are owed a letter.
+    letters: BTreeMap<u64, Message>,
     marks: BTreeSet<&'static str>,
 }
 
@@ -67,7 +68,7 @@ impl Outgoing {
             expired: 0,
             dropped: 0,
             promised: Promised::default(),
-            letters: BTreeSet::new(),
+            letters: BTreeMap::new(),
             marks: BTreeSet::new(),
         }
     }
@@ -331,6 +332,9 @@ impl Outgoing {
     pub(super) fn ended(&mut self) {
         for left in self.queue.take_all(|_| true) {
             self.leave(&left, Outcome::NotSent);
+            if left.before == Before::Nothing {
+                self.letters.insert(left.number, left.message);
+            }
         }
     }
 
@@ -401,15 +405,21 @@ impl Outgoing {
         };
         for expired in self.queue.take_all(is_it) {
             self.leave(&expired, Outcome::Expired);
+            if expired.before == Before::Nothing {
+                self.letters.insert(expired.number, expired.message);
+            }
         }
     }
 
     pub(super) fn letter(&mut self, letter: &DeadLetter) -> Result<(), String> {
-        let is_first = self.letters.insert(letter.seq);
-        match self.promised.outcome(letter.seq) {
-            Some(Outcome::Expired | Outcome::NotSent) if is_first => Ok(()),
-            found => Err(format!(
-                "a letter of message {}: {found:?} (S3)",
+        match self.letters.remove(&letter.seq) {
+            Some(message)
+                if letter.payload[..] == *message.as_bytes() && letter.kind == message.kind() =>
+            {
+                Ok(())
+            }
+            owed => Err(format!(
+                "a letter of message {}, owed is {owed:?} (S3)",
                 letter.seq
             )),
         }
@@ -453,6 +463,9 @@ impl Outgoing {
         }
         if let Some(late) = self.queue.first_over(now, self.begun) {
             return Err(format!("message {late} is here, and its time is over"));
+        }
+        if let Some(number) = self.letters.keys().next() {
+            return Err(format!("message {number} left no letter (S3)"));
         }
         self.promised.all_told()
     }

@@ -10,17 +10,20 @@ mod opening;
 mod outputs;
 mod scenario;
 mod short;
+mod short_inbound;
 mod storm;
+mod whims;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ropewalk_core::admission::{Admission, AdmissionLimits};
+use ropewalk_core::admission::{Admission, AdmissionLimits, Calls};
 use ropewalk_core::{
-    ConnectionId, ConnectionReport, ConnectionSet, Input, Instant, Jitter, Message, MessageId,
-    Report, Seed, SendError, Shutdown, SocketId, State, TransportErrorKind,
+    ConnectionId, ConnectionReport, ConnectionSet, DeadLetter, Input, Instant, Jitter, Message,
+    MessageId, Report, Seed, SendError, Shutdown, SocketId, State, TransportErrorKind,
 };
 
 use self::application::Client;
@@ -29,11 +32,13 @@ use crate::ledger::Ledger;
 use crate::scenario::Consuming;
 use crate::trace::{Aspect, Trace};
 
+pub use self::application::{Call, Processor};
 pub use self::chaos::{Chaos, Weather};
 pub use self::link::LinkProfile;
 pub use self::opening::{Always, Opening, Servers};
 pub use self::scenario::{RunError, run};
 pub use self::short::short_life;
+pub use self::short_inbound::inbound_life;
 pub use self::storm::{Aftermath, storm};
 
 pub(crate) use self::application::judge;
@@ -61,7 +66,8 @@ enum Happening {
     ServerWoke(SocketId),
     Writable(SocketId),
     Resolved(ConnectionId, u32, Result<Vec<SocketAddr>, Box<str>>),
-    ConsumerDone(ConnectionId),
+    /// A call of this number ends.
+    ConsumerDone(ConnectionId, u64),
     Wake,
 }
 
@@ -73,11 +79,15 @@ pub struct Sim {
     rng: Jitter,
     set: ConnectionSet,
     admission: Admission,
+    /// The calls of all processors together, and how many there may be, if they share them.
+    shared: Option<(Calls, NonZeroU32)>,
     servers: Box<dyn Servers>,
     happenings: BTreeMap<(Instant, u64), Happening>,
     happened: u64,
     links: BTreeMap<SocketId, Link>,
     clients: BTreeMap<ConnectionId, Client>,
+    /// Batches that were handed out.
+    calls: u64,
     set_timeout: Option<Instant>,
     admission_timeout: Option<Instant>,
     timer_lag_max: Duration,
@@ -103,11 +113,13 @@ impl Sim {
             rng: Jitter::from_state(seed ^ 0x51ab_0f0f),
             set: ConnectionSet::new(Seed::for_tests(seed)),
             admission: Admission::new(AdmissionLimits::default()),
+            shared: None,
             servers: Box::new(servers),
             happenings: BTreeMap::new(),
             happened: 0,
             links: BTreeMap::new(),
             clients: BTreeMap::new(),
+            calls: 0,
             set_timeout: None,
             admission_timeout: None,
             timer_lag_max: Duration::ZERO,
@@ -126,31 +138,32 @@ impl Sim {
         self.timer_lag_max = lag_max;
     }
 
+    /// Lets so many calls of processors run at once, over all connections. Before any is opened.
+    pub fn share_calls(&mut self, max: NonZeroU32) {
+        let seed = Seed::for_tests(self.rng.next_u64());
+        self.set = ConnectionSet::new(seed).sharing_calls();
+        self.shared = Some((Calls::new(max), max));
+    }
+
     /// Opens a connection.
     pub fn open(&mut self, opening: Opening) -> ConnectionId {
-        let Opening {
-            name,
-            target,
-            urls,
-            address,
-            config,
-            consumer,
-            consuming,
-            busy,
-        } = opening;
+        let (target, config) = (opening.target.clone(), Arc::clone(&opening.config));
+        let (consumer, consuming) = (opening.consumer, opening.consuming);
         let id = self
             .set
             .insert(self.now, target, Arc::clone(&config), consumer);
         self.ledger.opened(id, &config, consumer);
-        self.clients.insert(
-            id,
-            Client::new(name, urls, address, consumer, consuming, busy),
-        );
+        self.clients.insert(id, Client::new(opening));
         self.settle();
         if consuming == Consuming::Yes {
             self.ask(id);
         }
         id
+    }
+
+    /// Gives a connection's batches to this processor from now on.
+    pub fn process(&mut self, id: ConnectionId, processor: impl Processor + 'static) {
+        self.client(id).processor = Box::new(processor);
     }
 
     /// Sends a message.
@@ -199,7 +212,7 @@ impl Sim {
 
     /// Ends a connection.
     pub fn remove(&mut self, id: ConnectionId, how: Shutdown) {
-        self.ledger.ending(id);
+        self.ledger.ending(self.now, id, how);
         self.set.remove(self.now, id, how);
         self.settle();
     }
@@ -209,7 +222,7 @@ impl Sim {
         let how = Shutdown::Graceful { deadline };
         let ids: Vec<ConnectionId> = self.set.ids().collect();
         for id in ids {
-            self.ledger.ending(id);
+            self.ledger.ending(self.now, id, how);
             self.set.remove(self.now, id, how);
         }
         self.settle();
@@ -217,9 +230,8 @@ impl Sim {
 
     /// Lets a connection's consumer take messages, or no more.
     pub fn consume(&mut self, id: ConnectionId, consuming: Consuming) {
-        let client = self.client(id);
-        client.consuming = consuming;
-        if consuming == Consuming::Yes && client.is_idle() {
+        self.client(id).consuming = consuming;
+        if consuming == Consuming::Yes {
             self.ask(id);
         }
     }
@@ -329,6 +341,11 @@ impl Sim {
     /// The delays that were announced, with the time of the announcement.
     pub fn delays(&self, id: ConnectionId) -> &[(Instant, Duration)] {
         self.clients.get(&id).map_or(&[], |client| &client.delays)
+    }
+
+    /// A connection's received messages that are dead letters and were not redriven.
+    pub fn letters(&self, id: ConnectionId) -> &[DeadLetter] {
+        self.clients.get(&id).map_or(&[], |client| &client.kept)
     }
 
     /// The report of a connection that has ended.

@@ -50,7 +50,7 @@ impl Sim {
                     result,
                 },
             ),
-            Happening::ConsumerDone(id) => self.consumer_done(id),
+            Happening::ConsumerDone(id, call) => self.consumer_done(id, call),
             Happening::Wake => {}
         }
     }

@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use ropewalk_core::admission::Ticket;
+use ropewalk_core::admission::{Answer, Calls, Ticket};
 use ropewalk_core::{
-    AdmissionRequest, EventKind, Input, Output, Reading, SocketId, TransportErrorKind,
+    AdmissionRequest, CallRequest, Direction, EventKind, Input, Output, Reading, SocketId,
+    TransportErrorKind,
 };
 
 use super::link::{Held, Link};
 use super::{Happening, Sim};
+use crate::ledger::Places;
 use crate::script::{DialPlan, Greeting};
 
 /// The simulator has one shard.
@@ -38,14 +40,22 @@ impl Sim {
                 self.feed(socket);
             } else if std::mem::take(&mut self.todo.admission_changed) {
                 self.admit();
-            } else {
+            } else if !self.grant_call() {
                 break;
             }
         }
         self.admission_timeout = self.admission.poll_timeout();
         self.admission.check_invariants();
         self.set.check_invariants();
-        self.ledger.settled(self.now, &self.set);
+        let places = match &self.shared {
+            None => Places::Own,
+            Some((calls, max)) => Places::Shared {
+                running: calls.running(),
+                max: max.get(),
+                waiting: calls.waiting(),
+            },
+        };
+        self.ledger.settled(self.now, &self.set, places);
         if let Some(violation) = self.ledger.violation() {
             panic!("{}: at {}: {violation}", self.label, self.now);
         }
@@ -76,9 +86,7 @@ impl Sim {
                 "{connection}: asks for the request of attempt {generation}, and has no provider"
             )),
             Output::Admission(request) => self.pass_to_admission(request),
-            Output::Call(request) => self
-                .ledger
-                .complain(format!("{request:?}, and the set does not share its calls")),
+            Output::Call(request) => self.pass_to_calls(request),
             Output::Resolve {
                 connection,
                 generation,
@@ -118,9 +126,15 @@ impl Sim {
                 client.letters += 1;
                 let name = client.name.clone();
                 self.trace.push_letter(&name, &letter);
+                if letter.direction == Direction::Inbound {
+                    self.client(letter.connection).kept.push(*letter);
+                }
             }
-            // No scenario redrives letters.
-            Output::Redriven { .. } => {}
+            Output::Redriven {
+                connection,
+                letter,
+                fate,
+            } => self.redriven(connection, letter, &fate),
             Output::Event(event) => self.see(&event),
             Output::Removed(report) => {
                 let id = report.connection;
@@ -179,6 +193,40 @@ impl Sim {
             AdmissionRequest::GiveBytes(bytes) => self.admission.give_bytes(SHARD, bytes),
         }
         self.todo.admission_changed = true;
+    }
+
+    fn pass_to_calls(&mut self, request: CallRequest) {
+        let Some((calls, _)) = &mut self.shared else {
+            self.ledger
+                .complain(format!("{request:?}, and the set does not share its calls"));
+            return;
+        };
+        let ticket = |connection| Ticket {
+            shard: SHARD,
+            connection,
+        };
+        match request {
+            CallRequest::Ask {
+                connection,
+                waiting,
+            } => match calls.ask(ticket(connection), waiting) {
+                Answer::Granted => self.set.handle(self.now, Input::CallGranted { connection }),
+                Answer::Wait => {}
+            },
+            CallRequest::End { .. } => calls.end(SHARD),
+            CallRequest::Withdraw { connection } => calls.withdraw(ticket(connection)),
+        }
+    }
+
+    /// Hands on a call that has become free. Whether there was one.
+    fn grant_call(&mut self) -> bool {
+        let calls = self.shared.as_mut().map(|(calls, _)| calls);
+        let Some(ticket) = calls.and_then(Calls::poll_grant) else {
+            return false;
+        };
+        let connection = ticket.connection;
+        self.set.handle(self.now, Input::CallGranted { connection });
+        true
     }
 
     /// Hands on what the admission grants.

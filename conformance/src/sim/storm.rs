@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +10,10 @@ use bytes::Bytes;
 use ropewalk_core::settings::{Deflate, Keepalive, Overflow, QueueBounds, parse_duration};
 use ropewalk_core::{
     Acknowledge, Coalesce, Config, ConnectionId, Consumer, Expect, Hooks, Instant, Jitter, Lane,
-    Message, Offline, ReadyStep, Settings, Shutdown, State, Target, Template,
+    Message, Offline, PerKey, ReadyStep, Settings, Shutdown, State, Target, Template,
 };
 
+use super::whims::{Patience, Whims, draw_processing};
 use super::{Chaos, Opening, Sim, Step, Weather, pick};
 use crate::scenario::Consuming;
 use crate::trace::Trace;
@@ -52,12 +54,25 @@ pub fn storm(seed: u64, weather: Weather) -> Aftermath {
         sim.lag_timers(Duration::from_millis(3));
     }
     let count = 1 + rng.next_u64() % 3;
+    // Apart from the rest, so that what is drawn there stays what it was.
+    let mut whims = Jitter::from_state(seed.wrapping_mul(0x9e37_79b9) ^ 0x0b57);
+    if whims.next_u64().is_multiple_of(3) {
+        sim.share_calls(NonZeroU32::MIN);
+    }
     let mut living: Vec<ConnectionId> = (0..count)
-        .map(|index| sim.open(draw_opening(&mut rng, index)))
+        .map(|index| {
+            let opening = draw_opening(&mut rng, &mut whims, index);
+            let id = sim.open(opening);
+            if whims.next_u64().is_multiple_of(2) {
+                sim.process(id, Whims::draw(&mut whims, Patience::Ends));
+            }
+            id
+        })
         .collect();
     while sim.now() < calm_after {
         let pause = Duration::from_micros(rng.next_u64() % 800_000);
         sim.run_for(pause);
+        redrive(&mut sim, &mut whims, &living);
         meddle(&mut sim, &mut rng, &mut living);
     }
     for id in &living {
@@ -101,6 +116,15 @@ fn is_well(sim: &Sim, id: ConnectionId) -> bool {
         }),
         Some(State::GaveUp | State::Closed) | None => true,
         Some(_) => false,
+    }
+}
+
+/// Somebody who looks after the dead letters.
+fn redrive(sim: &mut Sim, rng: &mut Jitter, living: &[ConnectionId]) {
+    for id in living {
+        for _ in 0..pick(rng, &[0, 0, 1, 5]) {
+            sim.redrive(*id);
+        }
     }
 }
 
@@ -163,7 +187,7 @@ pub(super) fn with_attributes(rng: &mut Jitter, mut message: Message) -> Message
     message
 }
 
-fn draw_opening(rng: &mut Jitter, index: u64) -> Opening {
+fn draw_opening(rng: &mut Jitter, whims: &mut Jitter, index: u64) -> Opening {
     let host = u32::try_from(index).expect("there are three at most");
     let address = SocketAddr::from((Ipv4Addr::from(0x0a00_0001 + host * 16), 9000));
     let by_name = rng.next_u64().is_multiple_of(2);
@@ -173,6 +197,7 @@ fn draw_opening(rng: &mut Jitter, index: u64) -> Opening {
         format!("ws://{address}/feed")
     };
     let mut settings = draw_settings(rng);
+    settings.processor = draw_processing(whims);
     // Not by chance, so that what is drawn stays what it was.
     if index == 1 {
         settings.deflate = Some(Deflate {
@@ -182,6 +207,7 @@ fn draw_opening(rng: &mut Jitter, index: u64) -> Opening {
     }
     let mut hooks = Hooks {
         coalesce: Some(Coalesce::new(|message| before(b'=', message.as_bytes()))),
+        per_key: Some(PerKey::new(|message| message.as_bytes().last().copied())),
         ..Hooks::default()
     };
     if rng.next_u64().is_multiple_of(2) {

@@ -2,7 +2,7 @@
 
 use ropewalk_core::websocket::{ProtocolError, UpgradeError};
 use ropewalk_core::{
-    Class, CloseReason, EventKind, GaveUpCause, Outcome, TimerKind, TransportErrorKind,
+    Class, CloseReason, EventKind, GaveUpCause, Offering, Outcome, TimerKind, TransportErrorKind,
 };
 
 use super::payload;
@@ -27,6 +27,16 @@ pub(super) fn event(kind: &EventKind, endpoints: &[String]) -> Option<String> {
         EventKind::Closed { reason: why, .. } => format!("end({})", reason(why)),
         EventKind::Retrying { attempt, class, .. } => {
             format!("retrying({},{attempt})", class_word(*class))
+        }
+        EventKind::Renegotiating {
+            subprotocols,
+            compression,
+        } => {
+            let mut offer: Vec<String> = subprotocols.iter().map(ToString::to_string).collect();
+            if *compression == Offering::Offered {
+                offer.push("permessage-deflate".into());
+            }
+            format!("renegotiating({})", offer.join(","))
         }
         EventKind::Flapping { sessions } => format!("flapping({sessions})"),
         EventKind::GaveUp { cause, .. } => format!("gave_up({})", cause_word(*cause)),
@@ -195,6 +205,7 @@ fn cause_word(cause: GaveUpCause) -> String {
         GaveUpCause::Exhausted => "exhausted".into(),
         GaveUpCause::FirstDial => "first_dial".into(),
         GaveUpCause::OneSession => "one_session".into(),
+        GaveUpCause::Disagreement => "disagreement".into(),
         other => format!("{other:?}"),
     }
 }

@@ -8,6 +8,7 @@ use crate::admission::{self, Dial};
 use crate::event::{EventKind, State};
 use crate::io::{AdmissionRequest, Output, Peer};
 use crate::reason::{CloseReason, TimerKind, TransportError};
+use crate::renegotiate::Offering;
 use crate::settings::Deflate;
 use crate::target::{
     self, AttemptRequest, Dialler, Endpoint, Host, Scheme, SubprotocolRequirement,
@@ -18,6 +19,7 @@ use crate::websocket::{
     Accepted, Progress, ResponseReader, UpgradeLimits, UpgradeRequest, write_request,
 };
 
+use super::renegotiation::{Agreed, ready_steps};
 use super::session::{Script, Session};
 use super::tls::Tls;
 use super::{Connection, Step};
@@ -31,6 +33,8 @@ pub(crate) struct Attempt {
     stage: Stage,
     /// Where it goes and what it says first, with what the provider changed.
     dialled: target::Attempt,
+    /// The subprotocols that it would offer if the sides had never disagreed.
+    configured: Vec<Box<str>>,
     /// Addresses that were not tried yet, the next one last.
     addresses: Vec<SocketAddr>,
     /// When the present stage has taken too long, and which it is.
@@ -127,11 +131,11 @@ impl Connection {
         } else {
             (Stage::Resolving, (timeouts.resolve, TimerKind::Resolve))
         };
+        let (dialled, configured) = self.negotiated(AttemptRequest::default());
         self.attempt = Some(Box::new(Attempt {
             stage,
-            dialled: self
-                .target
-                .attempt(usize::from(self.endpoint), AttemptRequest::default()),
+            dialled,
+            configured,
             addresses: Vec::new(),
             stage_deadline: (step.now + limit.0, limit.1),
             // A provider may need longer than all the rest together: its time is its own.
@@ -168,7 +172,7 @@ impl Connection {
             Ok(request) => request,
             Err(reason) => return self.attempt_failed(step, CloseReason::Provider(reason)),
         };
-        let dialled = self.target.attempt(usize::from(self.endpoint), request);
+        let (dialled, configured) = self.negotiated(request);
         if dialled.endpoint().scheme() == Scheme::Wss && self.target.tls_config().is_none() {
             let error = TlsError::new(TlsErrorKind::NotConfigured, dialled.endpoint());
             return self.attempt_failed(step, CloseReason::Tls(error));
@@ -176,11 +180,25 @@ impl Connection {
         let timeouts = self.settings().timeouts;
         if let Some(attempt) = &mut self.attempt {
             attempt.dialled = dialled;
+            attempt.configured = configured;
             attempt.stage = Stage::Resolving;
             attempt.stage_deadline = (step.now + timeouts.resolve, TimerKind::Resolve);
             attempt.deadline = step.now + timeouts.attempt;
         }
         self.resolve(step);
+    }
+
+    /// What is dialled, and the subprotocols as they were configured for it.
+    fn negotiated(&self, request: AttemptRequest) -> (target::Attempt, Vec<Box<str>>) {
+        let dialled = self.target.attempt(usize::from(self.endpoint), request);
+        let configured = dialled.subprotocols().to_vec();
+        match self.negotiation() {
+            Some(negotiation) => {
+                let offer = negotiation.subprotocols(&configured);
+                (dialled.offering(offer), configured)
+            }
+            None => (dialled, configured),
+        }
     }
 
     fn resolve(&mut self, step: &mut Step<'_>) {
@@ -319,7 +337,10 @@ impl Connection {
         self.moved(step, moved);
         let limit = self.settings().timeouts.upgrade;
         let nonce = step.secrets.handshake_nonce();
-        let deflate = self.settings().deflate.as_ref().map(Deflate::offer);
+        let deflate = match self.compression_offered() {
+            Offering::Offered => self.settings().deflate.as_ref().map(Deflate::offer),
+            Offering::LeftOut => None,
+        };
         let Some(attempt) = &mut self.attempt else {
             return;
         };
@@ -376,13 +397,16 @@ impl Connection {
     }
 
     fn established(&mut self, step: &mut Step<'_>, accepted: Accepted) {
-        self.attempt = None;
+        let attempt = self.attempt.take();
         self.release_slot(step);
         let mut session = Session::new(step.now);
+        if let (Some(attempt), Some(_)) = (attempt, &self.config.hooks().decode) {
+            self.remember(Agreed::new(attempt.configured, &accepted));
+        }
         if let (Some(deflate), Some(agreement)) = (&self.settings().deflate, &accepted.deflate) {
             session.compress(deflate, agreement);
         }
-        if self.config.hooks().ready.is_empty() {
+        if ready_steps(&self.config, self.history.as_deref()).is_empty() {
             self.session = Some(session);
             self.become_ready(step, accepted);
         } else {

@@ -219,7 +219,7 @@ impl Connection {
 pub(super) fn close_code_of(reason: &CloseReason) -> CloseCode {
     match reason {
         CloseReason::Protocol(error) => error.close_code(),
-        CloseReason::InvalidMessages(_) => CloseCode::INVALID_PAYLOAD,
+        CloseReason::InvalidMessages(invalid) => invalid.kind.close_code(),
         CloseReason::Local
         | CloseReason::Peer(_)
         | CloseReason::Transport(_)

@@ -1,5 +1,6 @@
 //! Ends: of a session, of an attempt, and of the connection.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::admission::Dial;
@@ -13,6 +14,7 @@ use crate::settings::{FirstDial, Reconnect};
 use crate::time::Instant;
 use crate::websocket::{ResponseReader, UpgradeError};
 
+use super::renegotiation::Renegotiated;
 use super::state::Intent;
 use super::{Connection, Step};
 
@@ -141,6 +143,9 @@ impl Connection {
         if let (true, Some(history)) = (is_stable, &mut self.history) {
             history.reauths = 0;
         }
+        if is_stable && !matches!(reason, CloseReason::InvalidMessages(_)) {
+            self.understood();
+        }
         self.is_transmit_announced = false;
         self.reading = Reading::Resumed;
         self.emit(
@@ -240,44 +245,53 @@ impl Connection {
     }
 
     fn retry_or_give_up(&mut self, step: &mut Step<'_>, reason: CloseReason, ended: Ended) {
-        let settings = self.config.settings();
-        let history = self.history.get_or_insert_default();
+        let config = Arc::clone(&self.config);
+        let settings = config.settings();
         let Some(found) = classify(&reason, &settings.classification) else {
             // A pause that was taken back before its close was over.
             self.wait(step, step.now);
             return self.start_dial(step, Dial::Redial);
         };
-        let give_up = if settings.reconnect == Reconnect::Never {
-            Some(GaveUpCause::OneSession)
-        } else if settings.backoff.first_dial == FirstDial::Fatal && !self.was_ever_ready {
-            Some(GaveUpCause::FirstDial)
-        } else {
-            match found.class {
-                Class::GiveUp => Some(GaveUpCause::Terminal),
-                Class::Reauth if history.reauths >= REAUTHS_MAX => Some(GaveUpCause::Reauth),
-                Class::Reauth => {
-                    history.reauths += 1;
-                    None
-                }
-                Class::Strike => match history.strikes.record(step.now, found.cause) {
-                    StrikeVerdict::Tolerated => None,
-                    StrikeVerdict::GiveUp => Some(GaveUpCause::Strikes),
-                },
-                Class::Retry | Class::Resource => None,
+        if settings.reconnect == Reconnect::Never {
+            return self.give_up(step, reason, GaveUpCause::OneSession);
+        }
+        if settings.backoff.first_dial == FirstDial::Fatal && !self.was_ever_ready {
+            return self.give_up(step, reason, GaveUpCause::FirstDial);
+        }
+        let (class, renegotiating) = match self.renegotiate(&reason) {
+            Renegotiated::Unchanged => (found.class, None),
+            Renegotiated::Anew(event) => (Class::Retry, Some(event)),
+            Renegotiated::StartsOver(event) => (Class::Strike, Some(event)),
+            Renegotiated::GiveUp => {
+                return self.give_up(step, reason, GaveUpCause::Disagreement);
             }
+        };
+        let history = self.history.get_or_insert_default();
+        let give_up = match class {
+            Class::GiveUp => Some(GaveUpCause::Terminal),
+            Class::Reauth if history.reauths >= REAUTHS_MAX => Some(GaveUpCause::Reauth),
+            Class::Reauth => {
+                history.reauths += 1;
+                None
+            }
+            Class::Strike => match history.strikes.record(step.now, found.cause) {
+                StrikeVerdict::Tolerated => None,
+                StrikeVerdict::GiveUp => Some(GaveUpCause::Strikes),
+            },
+            Class::Retry | Class::Resource => None,
         };
         if let Some(cause) = give_up {
             return self.give_up(step, reason, cause);
         }
+        let since = history.failing_since;
         let was_flapping = self.backoff.is_flapping();
         let delay = self.backoff.next_delay(
             &settings.backoff,
             &mut self.jitter,
             ended,
-            found.class,
+            class,
             found.hint,
         );
-        let since = history.failing_since;
         if self
             .backoff
             .is_exhausted(&settings.backoff, step.now, since)
@@ -289,18 +303,21 @@ impl Connection {
             self.emit(step, EventKind::Flapping { sessions });
         }
         let is_sent_elsewhere = matches!(found.hint, Hint::AnotherAddress { .. });
-        let is_failure = ended != Ended::StableSession && found.class != Class::Resource;
+        let is_failure = ended != Ended::StableSession && class != Class::Resource;
         if is_failure || is_sent_elsewhere {
             let endpoints = self.target.endpoints().len();
             self.endpoint =
                 u16::try_from((usize::from(self.endpoint) + 1) % endpoints).unwrap_or(0);
         }
         let at = self.wait(step, step.now + delay);
+        if let Some(event) = renegotiating {
+            self.emit(step, event);
+        }
         let retrying = EventKind::Retrying {
             attempt: self.backoff.failures(),
             delay,
             at,
-            class: found.class,
+            class,
         };
         self.emit(step, retrying);
     }

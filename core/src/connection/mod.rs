@@ -3,7 +3,7 @@
 //! The parts: [`state`] (which moves there are), [`attempt`] (from a slot to an established WebSocket),
 //! [`session`] (one WebSocket), [`receive`] and [`transmit`] (its two directions), [`compression`] (what is
 //! done to messages before they are transmitted), [`tls`] (between these and the socket), [`closing`] (the
-//! closing handshake), [`calls`] (when a processor's next call may begin), [`arriving`] (the time of a message), [`ending`] (how sessions and connections end) and [`deadlines`] (what is due when).
+//! closing handshake), [`renegotiation`] (what dials offer after a server was not understood), [`calls`] (when a processor's next call may begin), [`arriving`] (the time of a message), [`ending`] (how sessions and connections end) and [`deadlines`] (what is due when).
 
 mod arriving;
 mod attempt;
@@ -13,6 +13,7 @@ mod compression;
 mod deadlines;
 mod ending;
 mod receive;
+mod renegotiation;
 mod sending;
 mod session;
 mod state;
@@ -43,7 +44,8 @@ use crate::workers::Scaled;
 
 use attempt::Attempt;
 use ending::{Ending, Inbox};
-use receive::Invalid;
+use receive::InvalidWindow;
+use renegotiation::{Agreed, Negotiation};
 use sending::Discarded;
 use session::Session;
 use state::{Intent, Lifecycle, Moved};
@@ -147,9 +149,13 @@ struct History {
     reauths: u8,
     /// When the present row of failures began.
     failing_since: Instant,
-    invalid: Invalid,
+    invalid: InvalidWindow,
+    negotiation: Option<Box<Negotiation>>,
+    /// Of the session that there is: only if messages can be invalid, and there is something else to offer.
+    agreed: Option<Box<Agreed>>,
     discarded: Discarded,
     acknowledged: u64,
+    resent: u64,
     /// Dead letters that went back to the consumer.
     redriven: u64,
     /// When the application was last told that its slowness stops the reading.
@@ -320,6 +326,7 @@ impl Connection {
             return;
         }
         self.life.want(Intent::Run);
+        self.forget_disagreements();
         // A close that is still under way ends first; what follows it is decided then.
         if self.life.state() == State::Paused {
             self.start_dial(step, Dial::Redial);
@@ -591,6 +598,7 @@ impl Connection {
             in_flight_out: cut + unacknowledged,
             written: tally.written,
             acknowledged: history.map_or(0, |h| h.acknowledged),
+            resent: history.map_or(0, |h| h.resent),
             interrupted: tally.interrupted,
             not_sent: tally.not_sent,
             expired: history.map_or(0, |h| h.discarded.expired),

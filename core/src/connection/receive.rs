@@ -11,20 +11,40 @@ use crate::io::Output;
 use crate::letter::{DeadLetter, Direction, Stage};
 use crate::message::Message;
 use crate::reason::CloseReason;
+use crate::renegotiate::{Invalid, InvalidCounts, InvalidKind};
 use crate::settings::{Config, InvalidFate};
 use crate::target::Endpoint;
 use crate::time::Instant;
 use crate::websocket::{Item, Limits};
 
+use super::renegotiation::ready_steps;
 use super::session::Script;
 use super::{Connection, History, Step, Tally, endpoint_of};
 
 /// What the application's decoder refused of late.
 #[derive(Debug, Default)]
-pub(super) struct Invalid {
-    window_started_at: Instant,
-    in_window: u32,
+pub(super) struct InvalidWindow {
+    started_at: Instant,
+    counts: InvalidCounts,
     reported_at: Option<Instant>,
+}
+
+impl InvalidWindow {
+    /// Counts one more; returns how many there are.
+    fn count(&mut self, now: Instant, length: Duration, kind: InvalidKind) -> u32 {
+        let is_over = now.saturating_since(self.started_at) >= length;
+        if self.counts.total() == 0 || is_over {
+            self.started_at = now;
+            self.counts = InvalidCounts::default();
+        }
+        self.counts.count(kind);
+        self.counts.total()
+    }
+
+    /// Starts over; returns what was counted.
+    pub(super) fn take(&mut self) -> InvalidCounts {
+        std::mem::take(&mut self.counts)
+    }
 }
 
 /// What may happen with every message is told at most this often.
@@ -160,7 +180,7 @@ impl Connection {
         if self.life.state() != State::Readying {
             return;
         }
-        let steps = &self.config.hooks().ready;
+        let steps = ready_steps(&self.config, self.history.as_deref());
         let Some(session) = &mut self.session else {
             return;
         };
@@ -256,8 +276,8 @@ impl Intake<'_> {
             Some(decode) => decode.decode(message).err(),
             None => None,
         };
-        if let Some(reason) = refusal {
-            if let Some(failure) = self.filter(step, message, reason) {
+        if let Some(invalid) = refusal {
+            if let Some(failure) = self.filter(step, message, invalid) {
                 return Meaning::Fail(failure);
             }
         } else {
@@ -293,7 +313,7 @@ impl Intake<'_> {
         let Some(script) = &self.script else {
             return Reply::Other;
         };
-        match self.config.hooks().ready.get(script.next) {
+        match ready_steps(self.config, self.history.as_deref()).get(script.next) {
             Some(ReadyStep::Expect(expect)) => expect.recognise(message),
             Some(ReadyStep::Send(_)) | None => Reply::Other,
         }
@@ -316,39 +336,31 @@ impl Intake<'_> {
         &mut self,
         step: &mut Step<'_>,
         message: MessageRef<'_>,
-        reason: Box<str>,
+        invalid: Invalid,
     ) -> Option<CloseReason> {
         self.tally.filtered += 1;
         let policy = self.config.settings().invalid;
         if policy.dead_letter == InvalidFate::DeadLetter {
-            self.emit_letter(step, message, &reason);
+            self.emit_letter(step, message, &invalid.reason);
         }
         let now = step.now;
-        let invalid = &mut self.history.get_or_insert_default().invalid;
-        if now.saturating_since(invalid.window_started_at) >= policy.invalid_window {
-            invalid.window_started_at = now;
-            invalid.in_window = 0;
-        }
-        invalid.in_window += 1;
-        let is_too_many = invalid.in_window > policy.invalid_max;
-        let is_reported = invalid
+        let window = &mut self.history.get_or_insert_default().invalid;
+        let count = window.count(now, policy.invalid_window, invalid.kind);
+        let is_reported = window
             .reported_at
             .is_none_or(|at| now.saturating_since(at) >= REPORT_INTERVAL);
         if is_reported {
-            invalid.reported_at = Some(now);
-        }
-        if is_too_many {
-            invalid.in_window = 0;
-        }
-        if is_reported {
+            window.reported_at = Some(now);
             let filtered = EventKind::Filtered {
                 seq: message.seq(),
-                reason: reason.clone(),
+                kind: invalid.kind,
+                reason: invalid.reason.clone(),
+                sample: sample(message, policy.sample_bytes),
                 total: self.tally.filtered,
             };
             self.emit(step, filtered);
         }
-        is_too_many.then_some(CloseReason::InvalidMessages(reason))
+        (count > policy.invalid_max).then_some(CloseReason::InvalidMessages(invalid))
     }
 
     fn emit_letter(&self, step: &mut Step<'_>, message: MessageRef<'_>, reason: &str) {
@@ -382,5 +394,16 @@ impl Intake<'_> {
                 generation: self.generation,
                 kind,
             })));
+    }
+}
+
+/// The first bytes of a message. What is a text stays one.
+fn sample(message: MessageRef<'_>, bytes_max: usize) -> Option<Message> {
+    let bytes = message.as_bytes();
+    let len = bytes.len().min(bytes_max);
+    match message.text() {
+        _ if bytes_max == 0 => None,
+        Ok(text) => Some(Message::text(&text[..text.floor_char_boundary(len)])),
+        Err(_) => Some(Message::binary(bytes[..len].to_vec())),
     }
 }

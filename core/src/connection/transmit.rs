@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::event::{Outcome, State};
 use crate::io::Output;
 use crate::message::Lane;
-use crate::outbound::Queued;
+use crate::outbound::{Before, Queued};
 use crate::seed::Secrets;
 use crate::time::Instant;
 use crate::websocket::{Opcode, close_payload, encode_frame, frame_len, mask_append};
@@ -210,6 +210,9 @@ impl Connection {
                 }
             }
             What::Message { mask, written } => {
+                if written == 0 {
+                    self.first_begun();
+                }
                 let written = written + taken as u64;
                 let payload = self.payload(0).map_or(0, |payload| payload.bytes().len());
                 let Some(session) = &mut self.session else {
@@ -225,6 +228,14 @@ impl Connection {
                     self.first_written(step);
                 }
             }
+        }
+    }
+
+    /// The first message of the queue begins to leave over this socket.
+    fn first_begun(&mut self) {
+        let before = self.outbound.get(0).map(|queued| queued.before);
+        if let Some(Before::Part | Before::Whole) = before {
+            self.history.get_or_insert_default().resent += 1;
         }
     }
 

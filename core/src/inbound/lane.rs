@@ -72,6 +72,9 @@ impl Lane {
         let bytes_max = contents.bytes().saturating_add(left);
         contents.make_room(len, policy.bytes_max.min(bytes_max));
         contents.push(message);
+        // No more fits in: there is nothing to wait for.
+        let is_full = contents.len() >= policy.count_max || contents.bytes() >= policy.bytes_max;
+        growing.is_urgent |= is_full;
     }
 
     /// Ends the batch in progress although it is not full: what comes next is of another kind.

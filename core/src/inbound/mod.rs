@@ -449,6 +449,29 @@ mod tests {
     }
 
     #[test]
+    fn a_full_batch_does_not_linger() {
+        let by_count = BatchPolicy {
+            idle: IdleFlush::Linger,
+            count_max: 2,
+            ..BatchPolicy::default()
+        };
+        let by_bytes = BatchPolicy {
+            idle: IdleFlush::Linger,
+            bytes_max: 20,
+            ..BatchPolicy::default()
+        };
+        for policy in [by_count, by_bytes] {
+            let mut inbound = Inbound::default();
+            inbound.ask(Consumer::Process);
+            push(&mut inbound, &policy, 1, 1, Instant::ORIGIN);
+            assert!(next(&mut inbound, Instant::ORIGIN, &policy).is_none());
+            push(&mut inbound, &policy, 1, 2, Instant::ORIGIN);
+            let batch = next(&mut inbound, Instant::ORIGIN, &policy).unwrap();
+            assert_eq!(batch.len(), 2);
+        }
+    }
+
+    #[test]
     fn a_retried_message_holds_back_what_came_after_it() {
         let policy = BatchPolicy::default();
         let mut inbound = Inbound::default();

@@ -50,7 +50,8 @@ pub enum IdleFlush {
     /// It is handed over: a lone message is never held while somebody waits for it. The default.
     #[default]
     AtOnce,
-    /// It still waits for `linger`: fewer and larger batches for a consumer whose cost is by the batch.
+    /// It still waits until it is full or `linger` is over: fewer and larger batches for a consumer whose cost is by the
+    /// batch.
     Linger,
 }
 
@@ -95,15 +96,19 @@ impl Default for RetryPolicy {
 )]
 pub struct InvalidPolicy {
     /// More than this many within [`invalid_window`](Self::invalid_window) mean that the two sides
-    /// disagree: the socket is closed and the next dial negotiates anew. Default: 100.
+    /// disagree: the socket is closed and the next dial negotiates anew ([`Renegotiate`](crate::Renegotiate)). Default: 100.
     pub invalid_max: u32,
-    /// The window in which they are counted. Default: 1 min.
+    /// The window in which they are counted, from the first of them on. Default: 1 min.
     #[cfg_attr(feature = "serde", serde(with = "text::duration"))]
     pub invalid_window: Duration,
     /// What becomes of each. Default: [`InvalidFate::Count`]. In a serialised configuration this is
     /// `true` or `false`.
     #[cfg_attr(feature = "serde", serde(with = "fate"))]
     pub dead_letter: InvalidFate,
+    /// How many bytes of a message [`EventKind::Filtered`](crate::EventKind::Filtered) shows, at most 4 KiB. Default: 0, since
+    /// events are often logged and messages may hold what is secret.
+    #[cfg_attr(feature = "serde", serde(with = "text::bytes"))]
+    pub sample_bytes: usize,
 }
 
 impl Default for InvalidPolicy {
@@ -112,6 +117,7 @@ impl Default for InvalidPolicy {
             invalid_max: 100,
             invalid_window: Duration::from_secs(60),
             dead_letter: InvalidFate::default(),
+            sample_bytes: 0,
         }
     }
 }

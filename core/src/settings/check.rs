@@ -117,6 +117,8 @@ const TIME_MAX: Duration = Duration::from_secs(3_650 * 86_400);
 /// What a 32-bit offset can name.
 const BYTES_MAX: usize = 1 << 31;
 const COUNT_MAX: u64 = 1 << 30;
+/// An event is not the place for whole messages.
+const SAMPLE_BYTES_MAX: usize = 4 << 10;
 /// Calls at once of one connection's processor: each may have a lane of its own.
 const WORKERS_MAX: u64 = 256;
 const FACTOR_MAX: f64 = 1_000.0;
@@ -372,9 +374,12 @@ fn check_invalid(invalid: &InvalidPolicy) -> Checked {
         invalid_max,
         invalid_window,
         dead_letter: _,
+        sample_bytes,
     } = *invalid;
     count("decode.invalid_max", u64::from(invalid_max))?;
-    time("decode.invalid_window", invalid_window)
+    time("decode.invalid_window", invalid_window)?;
+    let limit = Quantity::Bytes(SAMPLE_BYTES_MAX);
+    not_beyond("decode.sample_bytes", Quantity::Bytes(sample_bytes), limit)
 }
 
 fn check_classification(classification: &ClassificationSettings) -> Checked {

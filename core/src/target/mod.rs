@@ -255,6 +255,12 @@ pub struct Attempt {
 }
 
 impl Attempt {
+    /// The same, with these subprotocols, which have been checked.
+    pub(crate) fn offering(mut self, subprotocols: Vec<Box<str>>) -> Self {
+        self.fields.subprotocols = subprotocols;
+        self
+    }
+
     /// Where it goes.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint

@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::Arc;
 
-use ropewalk_core::settings::Overflow;
+use ropewalk_core::settings::{Overflow, ProcessorSettings};
 use ropewalk_core::{
-    Acknowledge, Coalesce, Config, Decode, Expect, Hooks, MessageRef, ReadyStep, Resume, Settings,
-    Target, Template,
+    Acknowledge, Coalesce, Config, Decode, Expect, Hooks, Invalid, InvalidKind, MessageRef, PerKey,
+    ReadyStep, Resume, Settings, Target, Template,
 };
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use super::error::ConfigError;
 use super::pointer::Pointer;
+use super::processor::{ProcessorKeys, ProcessorPlan};
 use super::reader::{Reader, Section};
 use super::tls::{Tls, TlsKeys};
 use crate::names::Names;
@@ -34,6 +35,8 @@ pub(crate) struct ConnectionPlan {
     /// Where a message carries what it is about: a newer one replaces the waiting one.
     pub(super) coalesce: Option<String>,
     pub(super) acknowledge: Option<AcknowledgeKeys>,
+    /// Of defaults, it may be one without a command.
+    pub(super) processor: Option<ProcessorKeys>,
     pub(super) tls: Arc<Tls>,
     pub(super) settings: Settings,
 }
@@ -168,15 +171,25 @@ fn read_connection(
         }
         None => names.derive(&urls[0]),
     };
-    Ok(ConnectionPlan {
+    let mut plan = ConnectionPlan {
         name,
         urls,
         ..read_common(section)?
-    })
+    };
+    if let Some(processor) = plan.processor.take_if(|keys| !keys.has_command()) {
+        // What lies in the defaults may be for others.
+        if section.has("processor") {
+            let problem = "is missing: the program to run, and its arguments";
+            return Err(section.refuse("processor.command", problem));
+        }
+        drop(processor);
+        plan.settings.processor = ProcessorSettings::default();
+    }
+    Ok(plan)
 }
 
 fn read_common(section: &mut Section<'_>) -> Result<ConnectionPlan, ConfigError> {
-    let plan = ConnectionPlan {
+    let mut plan = ConnectionPlan {
         name: String::new(),
         urls: Vec::new(),
         headers: section.take("headers")?.unwrap_or_default(),
@@ -187,14 +200,22 @@ fn read_common(section: &mut Section<'_>) -> Result<ConnectionPlan, ConfigError>
         format: section.take_from("decode", "format")?.unwrap_or_default(),
         coalesce: section.take_from("outbound", "coalesce")?,
         acknowledge: section.take_from("outbound", "acknowledge")?,
+        processor: section.take("processor")?,
         tls: Arc::new(Tls::new(
             section.take::<TlsKeys>("tls")?.unwrap_or_default(),
         )),
         settings: section.rest()?,
     };
+    if let Some(processor) = &plan.processor {
+        plan.settings.processor = processor.settings();
+        if let Err(refusal) = processor.check() {
+            return Err(section.refuse(&refusal.key, refusal.problem));
+        }
+    }
     // The defaults may need what only their connections say: where numbers and keys are found.
     let hooks = Hooks {
         coalesce: Some(Coalesce::new(|_| None)),
+        per_key: Some(PerKey::new(|_| None::<()>)),
         ..Hooks::default()
     };
     match Config::new(plan.settings.clone(), hooks) {
@@ -211,6 +232,13 @@ impl ConnectionPlan {
             urls: vec![url],
             ..self.clone()
         }
+    }
+
+    /// The command that judges its messages, if there is one.
+    pub(crate) fn processor(&self) -> Option<ProcessorPlan> {
+        self.processor
+            .as_ref()?
+            .plan(&self.name, &self.settings.retry)
     }
 
     /// What the library takes, or what is wrong.
@@ -325,13 +353,17 @@ impl ConnectionPlan {
                 }
                 None => None,
             },
+            per_key: match &self.processor {
+                Some(processor) => processor.per_key()?,
+                None => None,
+            },
             ready: steps.collect::<Result<_, _>>()?,
             resume: resume.transpose()?,
             decode: match self.format {
                 Format::None => None,
                 Format::Text => Some(Decode::new(|message| match message.text() {
                     Ok(_) => Ok(()),
-                    Err(error) => Err(error.to_string().into()),
+                    Err(error) => Err(Invalid::new(InvalidKind::WrongType, error.to_string())),
                 })),
                 Format::Json => Some(Decode::new(decode_json)),
             },
@@ -344,7 +376,7 @@ fn pointer(key: &str, text: &str) -> Result<Pointer, Refusal> {
     Pointer::parse(text).map_err(|error| Refusal::new(key, error))
 }
 
-fn decode_json(message: MessageRef<'_>) -> Result<(), Box<str>> {
+fn decode_json(message: MessageRef<'_>) -> Result<(), Invalid> {
     match serde_json::from_slice::<IgnoredAny>(message.as_bytes()) {
         Ok(IgnoredAny) => Ok(()),
         Err(error) => Err(format!("not JSON: {error}").into()),

@@ -8,6 +8,7 @@ use toml::{Table, Value};
 
 use super::document::Document;
 use super::error::ConfigError;
+use super::processor::ProcessorKeys;
 
 /// What may stand under a key.
 #[derive(Debug)]
@@ -20,8 +21,8 @@ enum Known {
 
 type Keys = BTreeMap<String, Known>;
 
-/// Keys that the documentation of later versions has.
-const LATER_KEYS: &[&str] = &["processor"];
+/// Keys of later versions: what the command does not do yet.
+const LATER_KEYS: &[&str] = &["pool", "proxy"];
 
 /// The keys of a connection that are not the library's settings and that connections may share.
 const COMMON_KEYS: &[&str] = &["ready", "headers", "subprotocols", "subprotocol_required"];
@@ -58,8 +59,10 @@ fn common_keys() -> Keys {
         Known::Table(keys) => keys,
         Known::Anything => Keys::new(),
     };
-    // The command runs no processors yet: a key without an effect would be a lie.
-    keys.remove("processor");
+    keys.insert("processor".to_owned(), shape(&ProcessorKeys::default()));
+    if let Some(Known::Table(processor)) = keys.get_mut("processor") {
+        processor.insert("command".to_owned(), Known::Anything);
+    }
     keys.extend(
         COMMON_KEYS
             .iter()

@@ -6,6 +6,7 @@ mod error;
 mod keys;
 mod pointer;
 mod print;
+mod processor;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use connection::{ConnectionPlan, Parts};
 pub(crate) use error::ConfigError;
 pub(crate) use print::print;
+pub(crate) use processor::ProcessorPlan;
 
 use crate::names::Names;
 use crate::runtime::RuntimeName;

@@ -37,6 +37,9 @@ fn connection(plan: &ConnectionPlan) -> Result<Value, toml::ser::Error> {
     );
     put("ready", Value::try_from(&plan.ready)?);
     put("tls", Value::try_from(&plan.tls.keys)?);
+    if let Some(processor) = &plan.processor {
+        put("processor", Value::try_from(processor)?);
+    }
     if let Some(resume) = &plan.resume {
         put("resume", Value::try_from(resume)?);
     }

@@ -118,6 +118,11 @@ impl Section<'_> {
         })
     }
 
+    /// Whether the table itself has the key, and not only the defaults.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.document.has(&join(&self.path, key))
+    }
+
     /// What is left of the table, as one value.
     pub(super) fn rest<T: DeserializeOwned>(&mut self) -> Result<T, ConfigError> {
         let table = std::mem::take(&mut self.table);

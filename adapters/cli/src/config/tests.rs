@@ -1,6 +1,8 @@
+mod processor;
+
 use std::path::Path;
 
-use ropewalk_core::{Instant, Kind, Message, MessageRef};
+use ropewalk_core::{Instant, InvalidKind, Kind, Message, MessageRef};
 
 use super::*;
 
@@ -46,12 +48,19 @@ initial = "1s"
 format = "json"
 invalid_max = 3
 dead_letter = true
+sample_bytes = "1KiB"
 [connection.classification.close]
 1008 = "retry"
 [connection.outbound]
 when_full = "coalesce"
 coalesce = "/symbol"
 acknowledge = { request = "/id", reply = "/re/id" }
+[connection.processor]
+command = ["sh", "-c", "exit"]
+order = { key = "/symbol" }
+workers = { max = 8 }
+[connection.retry]
+attempts_max = 5
 
 [[connection]]
 url = "ws://c.example/feed"
@@ -80,6 +89,7 @@ fn defaults_lie_under_each_connection() {
     assert_eq!(parts.hooks.ready.len(), 3);
     assert_eq!(parts.hooks.resume.unwrap().start, 7);
     assert!(parts.hooks.decode.is_some());
+    assert_eq!(trades.settings.invalid.sample_bytes, 1_024);
     let order = Message::text(r#"{"symbol":"a","id":7}"#);
     let key = |key: &'static str| Some(bytes::Bytes::from_static(key.as_bytes()));
     assert_eq!(parts.hooks.coalesce.unwrap().key(&order), key("a"));
@@ -90,6 +100,26 @@ fn defaults_lie_under_each_connection() {
     assert_eq!(acknowledge.reply(reply), key("7"));
     assert_eq!(parts.target.endpoints().len(), 2);
     assert_eq!(parts.target.subprotocols().len(), 2);
+}
+
+#[test]
+fn each_format_says_what_kind_of_fault_a_message_has() {
+    let fault = |format: &str, kind, payload: &[u8]| {
+        let text =
+            format!("[[connection]]\nurl = \"ws://a\"\n[connection.decode]\nformat = \"{format}\"");
+        let parts = read(&text).unwrap().connections[0].parts().unwrap();
+        let message = MessageRef::new(kind, payload, 1, Instant::ORIGIN);
+        let decode = parts.hooks.decode?;
+        decode.decode(message).err().map(|invalid| invalid.kind)
+    };
+    let wrong_type = Some(InvalidKind::WrongType);
+    assert_eq!(fault("text", Kind::Binary, b"a"), wrong_type);
+    assert_eq!(fault("text", Kind::Text, b"a"), None);
+    let malformed = Some(InvalidKind::Malformed);
+    assert_eq!(fault("json", Kind::Text, b"a"), malformed);
+    assert_eq!(fault("json", Kind::Text, b"{}"), None);
+    assert_eq!(fault("json", Kind::Binary, b"{}"), None);
+    assert_eq!(fault("none", Kind::Binary, b"a"), None);
 }
 
 #[test]
@@ -106,7 +136,11 @@ fn what_is_printed_is_a_configuration_that_means_the_same() {
     let printed = print(&read(FULL).unwrap()).unwrap();
     for expected in [
         "count_max = 1024",
+        "verdict_timeout = \"30s\"",
+        "key = \"/symbol\"",
         "format = \"json\"",
+        "sample_bytes = \"1KiB\"",
+        "sample_bytes = \"0B\"",
         "1008 = \"retry\"",
         "start = 7",
         "keepalive = \"off\"",
@@ -199,8 +233,8 @@ fn an_unknown_key_is_refused_with_the_nearest_known_one() {
 #[test]
 fn keys_of_later_versions_are_told_from_typing_errors() {
     let table = [(
-        "[[connection]]\nurl = \"ws://a\"\n[connection.processor]\ncommand = []\n",
-        "f.toml:3: unknown key `connection.processor`: it is not in this version",
+        "[[connection]]\nurl = \"ws://a\"\n[connection.proxy]\nurl = \"\"\n",
+        "f.toml:3: unknown key `connection.proxy`: it is not in this version",
     )];
     for (text, expected) in table {
         assert_eq!(refusal(text), expected);

@@ -1,20 +1,76 @@
 //! The demo's application: what it asks of a connection and what it makes of messages.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use ropewalk_core::settings::{Keepalive, format_duration};
+use ropewalk_core::settings::{InvalidFate, Keepalive, format_duration};
 use ropewalk_core::{AdmissionLimits, MessageRef, Reply, Settings, Verdict};
-use ropewalk_driver::{Batch, Connect, InvalidConnect};
+use ropewalk_driver::{Batch, Connect, InvalidConnect, Runtime, WorkerBounds};
 use serde::Deserialize;
 
+use super::gauges::{Calls, Gauges, WORKERS_MAX, WORKERS_MIN};
 use super::ledger::{Fate, Ledger};
+use crate::deadline::sleep;
 
 /// Redials a second: a person is watching, and the server is on this machine.
 const REDIALS: u32 = 100;
 
 /// What a busy message is told to wait.
 const BUSY: Duration = Duration::from_millis(20);
+
+/// What a call takes where several may run at once: as if a database were asked.
+const WORK: Duration = Duration::from_millis(20);
+
+/// Between how many messages those in order by key are spread.
+const KEYS: u64 = 16;
+
+/// What the application knows, whichever connection a message came over.
+#[derive(Debug, Default)]
+pub(super) struct Application {
+    pub(super) gauges: Gauges,
+    /// Whether its processors take what they refused before.
+    mended: AtomicBool,
+}
+
+impl Application {
+    /// From now on the processors take poison, and prices in any form.
+    pub(super) fn mend(&self) {
+        self.mended.store(true, Relaxed);
+    }
+}
+
+/// How the application treats a feed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Treatment {
+    order: Order,
+    /// What becomes of messages that the schema refuses.
+    pub(super) invalid: InvalidFate,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Order {
+    /// One call at a time.
+    Strict,
+    /// Several calls at once, each with messages of other keys.
+    PerKey,
+}
+
+impl Treatment {
+    /// A third of the feeds is processed by several workers; every fifth keeps invalid messages as dead letters.
+    pub(super) fn of(feed: usize) -> Self {
+        Self {
+            order: match feed % 3 {
+                1 => Order::PerKey,
+                _ => Order::Strict,
+            },
+            invalid: match feed % 5 {
+                0 => InvalidFate::DeadLetter,
+                _ => InvalidFate::Count,
+            },
+        }
+    }
+}
 
 /// A message of the schema.
 #[derive(Deserialize)]
@@ -40,15 +96,22 @@ struct Numbered {
 }
 
 /// A connection to a feed that notes in its ledger what becomes of each message.
-pub(super) fn connect(
+pub(super) fn connect<R: Runtime>(
     name: &str,
     url: &str,
+    treatment: Treatment,
     ledger: &Arc<Ledger>,
+    application: &Arc<Application>,
 ) -> Result<Connect, InvalidConnect> {
     let (filtering, processing) = (Arc::clone(ledger), Arc::clone(ledger));
+    let application = Arc::clone(application);
+    let calls = Arc::new(Calls::at_most(match treatment.order {
+        Order::Strict => 1,
+        Order::PerKey => WORKERS_MAX,
+    }));
     let connect = Connect::to(url)?
         .named(name)
-        .settings(settings())
+        .settings(settings(treatment))
         .ready(r#"{"op":"resume","from":${next}}"#)
         .expect(|message| {
             if is_reply(message) {
@@ -63,42 +126,102 @@ pub(super) fn connect(
             Err(_) if is_reply(message) => Ok(()),
             Err(error) => {
                 filtering.note(number(message), Fate::Filtered);
-                Err(error.to_string().into())
+                Err(reason(&error).into())
             }
         })
         .process(move |batch: Batch| {
-            let ledger = Arc::clone(&processing);
+            let (ledger, application) = (Arc::clone(&processing), Arc::clone(&application));
+            let calls = Arc::clone(&calls);
             async move {
-                let attempt = batch.attempt();
-                batch.judge(|message| judge(message, attempt, &ledger))
+                let _call = application.gauges.begin(&calls, batch.len());
+                match treatment.order {
+                    Order::Strict => {}
+                    Order::PerKey => sleep::<R>(WORK).await,
+                }
+                let (attempt, origin) = (batch.attempt(), Origin::of(&batch));
+                batch.judge(|message| judge(message, attempt, origin, &ledger, &application))
             }
         });
+    let connect = match treatment.order {
+        Order::Strict => connect,
+        Order::PerKey => connect
+            .per_key(|message| number(message).map(|number| number % KEYS))
+            .workers(WorkerBounds {
+                min: WORKERS_MIN,
+                max: WORKERS_MAX,
+            }),
+    };
     connect.check()
 }
 
-fn judge(message: MessageRef<'_>, attempt: u32, ledger: &Ledger) -> Verdict {
-    match tick(message) {
-        Ok(Tick {
-            kind: Kind::Busy, ..
-        }) if attempt == 1 => Verdict::retry_after(BUSY),
-        Ok(Tick {
-            kind: Kind::Tick | Kind::Busy,
-            seq,
-            ..
-        }) => {
+/// Where a message comes from.
+#[derive(Clone, Copy)]
+enum Origin {
+    Socket,
+    /// It was a dead letter.
+    Letter,
+}
+
+impl Origin {
+    fn of(batch: &Batch) -> Self {
+        batch.letter().map_or(Self::Socket, |_| Self::Letter)
+    }
+}
+
+fn judge(
+    message: MessageRef<'_>,
+    attempt: u32,
+    origin: Origin,
+    ledger: &Ledger,
+    application: &Application,
+) -> Verdict {
+    match (origin, tick(message)) {
+        // Letters go past the decoder, which has seen them before.
+        (Origin::Letter, _) if application.mended.load(Relaxed) => {
+            ledger.note(number(message), Fate::Redriven);
+            Verdict::Ack
+        }
+        (Origin::Letter, _) => Verdict::reject("nothing has changed"),
+        (
+            Origin::Socket,
+            Ok(Tick {
+                kind: Kind::Busy, ..
+            }),
+        ) if attempt == 1 => {
+            application.gauges.note_retry();
+            Verdict::retry_after(BUSY)
+        }
+        (
+            Origin::Socket,
+            Ok(Tick {
+                kind: Kind::Tick | Kind::Busy,
+                seq,
+                ..
+            }),
+        ) => {
             ledger.note(Some(seq), Fate::Delivered);
             Verdict::Ack
         }
         // Its fate is noted when the letter arrives.
-        Ok(Tick {
-            kind: Kind::Poison, ..
-        }) => Verdict::reject("poison"),
-        Err(_) if is_reply(message) => {
+        (
+            Origin::Socket,
+            Ok(Tick {
+                kind: Kind::Poison, ..
+            }),
+        ) => Verdict::reject("poison"),
+        (Origin::Socket, Err(_)) if is_reply(message) => {
             ledger.note_reply();
             Verdict::Ack
         }
-        Err(error) => Verdict::reject(error),
+        (Origin::Socket, Err(error)) => Verdict::reject(error),
     }
+}
+
+/// What is wrong, without where: the same for all messages that have it.
+fn reason(error: &serde_json::Error) -> Box<str> {
+    let text = error.to_string();
+    let end = text.rfind(" at line ").unwrap_or(text.len());
+    text[..end].into()
 }
 
 /// Whether it is the server's word that it resumes, the reply that the ready script waits for.
@@ -122,7 +245,7 @@ pub(super) fn number_in(payload: &[u8]) -> Option<u64> {
 }
 
 /// Everything quicker than the defaults.
-fn settings() -> Settings {
+fn settings(treatment: Treatment) -> Settings {
     let mut settings = Settings::default();
     let ms = Duration::from_millis;
     settings.backoff.initial = ms(50);
@@ -138,6 +261,7 @@ fn settings() -> Settings {
     });
     // One in two hundred is malformed, and a busy feed that catches up brings many a minute.
     settings.invalid.invalid_max = 10_000;
+    settings.invalid.dead_letter = treatment.invalid;
     settings
 }
 
@@ -153,7 +277,7 @@ pub(super) fn admission() -> AdmissionLimits {
 
 /// The settings that differ from the library's defaults, for people.
 pub(super) fn describe() -> String {
-    let settings = settings();
+    let settings = settings(Treatment::of(0));
     let (backoff, timeouts) = (&settings.backoff, &settings.timeouts);
     let keepalive = settings.keepalive.map_or_else(String::new, |keepalive| {
         format!(

@@ -2,6 +2,8 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use ropewalk_core::settings::InvalidFate;
+
 use super::server::FeedReport;
 
 /// What became of a message.
@@ -11,8 +13,12 @@ pub(super) enum Fate {
     Delivered,
     /// It was refused by the schema.
     Filtered,
-    /// It became a dead letter.
+    /// Its processor refused it, and it became a dead letter.
     Dead,
+    /// It was refused by the schema, and became a dead letter besides.
+    Kept,
+    /// As a dead letter it came back, and its processor acknowledged it.
+    Redriven,
 }
 
 /// The fates of one feed's messages, noted by the application as they come to pass and independently of the
@@ -35,14 +41,17 @@ struct State {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Fates {
-    delivered: u32,
-    filtered: u32,
-    dead: u32,
+    delivered: u8,
+    filtered: u8,
+    dead: u8,
+    kept: u8,
+    redriven: u8,
 }
 
 impl Fates {
+    /// How often it met its first fate; what follows a letter is another matter.
     fn all(self) -> u32 {
-        self.delivered + self.filtered + self.dead
+        u32::from(self.delivered) + u32::from(self.filtered) + u32::from(self.dead)
     }
 }
 
@@ -53,6 +62,8 @@ pub(super) struct Audit {
     pub(super) delivered: u64,
     pub(super) filtered: u64,
     pub(super) dead: u64,
+    pub(super) kept: u64,
+    pub(super) redriven: u64,
     /// The server's replies to requests to resume, which have no numbers.
     pub(super) replies: u64,
     /// Numbers up to the server's last without any fate.
@@ -61,6 +72,10 @@ pub(super) struct Audit {
     pub(super) duplicates: u64,
     /// Messages whose fate is not the one that their kind calls for, and numbers that the server never sent.
     pub(super) misjudged: u64,
+    /// Numbers that should have become a letter and come back, and did not do both.
+    pub(super) letters_missing: u64,
+    /// Letters, and letters that came back, beyond the first of a number.
+    pub(super) letters_repeated: u64,
 }
 
 /// No feed comes near this in a demo; a larger number is a fault of its message.
@@ -82,13 +97,17 @@ impl Ledger {
             state.fates.resize(index + 1, Fates::default());
         }
         let fates = &mut state.fates[index];
-        let first = fates.all() == 0;
-        match fate {
-            Fate::Delivered => fates.delivered += 1,
-            Fate::Filtered => fates.filtered += 1,
-            Fate::Dead => fates.dead += 1,
-        }
-        state.known += u64::from(first);
+        let before = fates.all();
+        let count = match fate {
+            Fate::Delivered => &mut fates.delivered,
+            Fate::Filtered => &mut fates.filtered,
+            Fate::Dead => &mut fates.dead,
+            Fate::Kept => &mut fates.kept,
+            Fate::Redriven => &mut fates.redriven,
+        };
+        *count = count.saturating_add(1);
+        let is_first = before == 0 && fates.all() > 0;
+        state.known += u64::from(is_first);
     }
 
     /// Notes a reply that the processor acknowledged.
@@ -101,8 +120,9 @@ impl Ledger {
         self.lock().known
     }
 
-    /// Holds the ledger against the server's books.
-    pub(super) fn audit(&self, feed: &FeedReport) -> Audit {
+    /// Holds the ledger against the server's books, once all letters were redriven. `invalid` is what was to become of
+    /// messages that the schema refuses.
+    pub(super) fn audit(&self, feed: &FeedReport, invalid: InvalidFate) -> Audit {
         let state = self.lock();
         let mut audit = Audit {
             replies: state.replies,
@@ -116,19 +136,33 @@ impl Ledger {
             audit.delivered += u64::from(fates.delivered);
             audit.filtered += u64::from(fates.filtered);
             audit.dead += u64::from(fates.dead);
+            audit.kept += u64::from(fates.kept);
+            audit.redriven += u64::from(fates.redriven);
             audit.duplicates += u64::from(fates.all().saturating_sub(1));
-            let (right, wrong) = match expected(feed, number) {
-                Some(Fate::Delivered) => (fates.delivered, fates.filtered + fates.dead),
-                Some(Fate::Filtered) => (fates.filtered, fates.delivered + fates.dead),
-                Some(Fate::Dead) => (fates.dead, fates.delivered + fates.filtered),
-                None => {
-                    audit.misjudged += u64::from(fates.all());
-                    continue;
-                }
+            let Some(made_for) = made_for(feed, number) else {
+                audit.misjudged += u64::from(fates.all());
+                audit.misjudged += u64::from(fates.kept) + u64::from(fates.redriven);
+                continue;
             };
-            audit.misjudged += u64::from(wrong);
-            if right + wrong == 0 {
+            let (right, letters) = match made_for {
+                Purpose::Delivery => (fates.delivered, None),
+                Purpose::Filter => match invalid {
+                    InvalidFate::Count => (fates.filtered, None),
+                    InvalidFate::DeadLetter => (fates.filtered, Some(fates.kept)),
+                },
+                Purpose::Death => (fates.dead, Some(fates.dead)),
+            };
+            audit.misjudged += u64::from(fates.all() - u32::from(right));
+            if fates.all() == 0 {
                 audit.lost.push(number);
+            }
+            match letters {
+                Some(letters) => {
+                    audit.letters_missing += u64::from(letters == 0 || fates.redriven == 0);
+                    audit.letters_repeated += u64::from(letters.saturating_sub(1));
+                    audit.letters_repeated += u64::from(fates.redriven.saturating_sub(1));
+                }
+                None => audit.misjudged += u64::from(fates.kept) + u64::from(fates.redriven),
             }
         }
         audit
@@ -139,16 +173,24 @@ impl Ledger {
     }
 }
 
-/// The fate that a message was made for; `None` for one that was never made.
-fn expected(feed: &FeedReport, number: u64) -> Option<Fate> {
+/// What the server made a message for.
+#[derive(Clone, Copy)]
+enum Purpose {
+    Delivery,
+    Filter,
+    Death,
+}
+
+/// What a message was made for; `None` for one that was never made.
+fn made_for(feed: &FeedReport, number: u64) -> Option<Purpose> {
     if number > feed.last {
         None
     } else if feed.malformed.contains(&number) {
-        Some(Fate::Filtered)
+        Some(Purpose::Filter)
     } else if feed.poison.contains(&number) {
-        Some(Fate::Dead)
+        Some(Purpose::Death)
     } else {
-        Some(Fate::Delivered)
+        Some(Purpose::Delivery)
     }
 }
 
@@ -174,13 +216,18 @@ mod tests {
         ledger
     }
 
-    const WHOLE: [(u64, Fate); 5] = [
+    const WHOLE: [(u64, Fate); 6] = [
         (1, Fate::Delivered),
         (2, Fate::Filtered),
         (4, Fate::Dead),
         (5, Fate::Delivered),
         (3, Fate::Delivered),
+        (4, Fate::Redriven),
     ];
+
+    fn audit(fates: &[(u64, Fate)]) -> Audit {
+        ledger(fates).audit(&feed(), InvalidFate::Count)
+    }
 
     #[test]
     fn a_whole_feed_has_lost_nothing() {
@@ -190,19 +237,58 @@ mod tests {
             delivered: 3,
             filtered: 1,
             dead: 1,
+            redriven: 1,
             ..Audit::default()
         };
-        assert_eq!(ledger.audit(&feed()), expected);
+        assert_eq!(ledger.audit(&feed(), InvalidFate::Count), expected);
+    }
+
+    #[test]
+    fn every_letter_is_to_come_back_once() {
+        let letters = |fates: &[(u64, Fate)]| {
+            let audit = audit(fates);
+            (
+                audit.letters_missing,
+                audit.letters_repeated,
+                audit.misjudged,
+            )
+        };
+        assert_eq!(letters(&WHOLE), (0, 0, 0));
+        assert_eq!(letters(&WHOLE[..5]), (1, 0, 0));
+        let and = |fate| [&WHOLE[..], &[fate]].concat();
+        assert_eq!(letters(&and((4, Fate::Redriven))), (0, 1, 0));
+        assert_eq!(letters(&and((1, Fate::Redriven))), (0, 0, 1));
+        assert_eq!(letters(&and((2, Fate::Kept))), (0, 0, 1));
+    }
+
+    #[test]
+    fn where_invalid_messages_are_kept_they_are_to_come_back_once() {
+        let letters = |fates: &[(u64, Fate)]| {
+            let audit = ledger(fates).audit(&feed(), InvalidFate::DeadLetter);
+            (
+                audit.letters_missing,
+                audit.letters_repeated,
+                audit.misjudged,
+            )
+        };
+        let mut fates = WHOLE.to_vec();
+        assert_eq!(letters(&fates), (1, 0, 0));
+        fates.push((2, Fate::Redriven));
+        assert_eq!(letters(&fates), (1, 0, 0), "it was never a letter");
+        fates.push((2, Fate::Kept));
+        assert_eq!(letters(&fates), (0, 0, 0));
+        fates.push((2, Fate::Kept));
+        assert_eq!(letters(&fates), (0, 1, 0));
     }
 
     #[test]
     fn a_missing_number_is_lost_wherever_it_is() {
-        for missing in 0..WHOLE.len() {
+        for missing in 0..5 {
             let mut fates = WHOLE.to_vec();
             let (number, _) = fates.remove(missing);
-            assert_eq!(ledger(&fates).audit(&feed()).lost, [number]);
+            assert_eq!(audit(&fates).lost, [number]);
         }
-        assert_eq!(ledger(&[]).audit(&feed()).lost, [1, 2, 3, 4, 5]);
+        assert_eq!(audit(&[]).lost, [1, 2, 3, 4, 5]);
     }
 
     #[test]
@@ -210,8 +296,8 @@ mod tests {
         let mut fates = WHOLE.to_vec();
         fates.push((1, Fate::Delivered));
         fates.push((2, Fate::Delivered));
-        let audit = ledger(&fates).audit(&feed());
-        assert_eq!((audit.duplicates, audit.misjudged), (2, 1));
+        let seen = audit(&fates);
+        assert_eq!((seen.duplicates, seen.misjudged), (2, 1));
         assert_eq!(ledger(&fates).known(), 5);
     }
 
@@ -225,7 +311,7 @@ mod tests {
         ]);
         let ledger = ledger(&fates);
         ledger.note(None, Fate::Filtered);
-        let audit = ledger.audit(&feed());
+        let audit = ledger.audit(&feed(), InvalidFate::Count);
         assert_eq!((audit.misjudged, audit.lost.len()), (4, 0));
     }
 }

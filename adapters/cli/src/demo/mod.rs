@@ -1,7 +1,9 @@
-//! `ropewalk demo`: connections that survive a hostile server with nothing lost.
+//! `ropewalk demo`: connections that survive a hostile server with nothing lost, and dead letters that come back.
 
 mod client;
+mod gauges;
 mod ledger;
+mod letters;
 mod outcome;
 mod progress;
 mod run;
@@ -15,7 +17,7 @@ use crate::args::DemoArguments;
 use crate::runtime;
 use crate::stop::Stop;
 use crate::{Failure, process};
-use run::Demo;
+use run::{Audience, Demo};
 
 /// Runs the demo and prints its outcome.
 pub(crate) fn run(arguments: &DemoArguments) -> Result<ExitCode, Failure> {
@@ -28,11 +30,16 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<ExitCode, Failure> {
         time: arguments.time,
         seed: arguments.seed.unwrap_or_else(seed_from_clock),
         stop,
+        audience: match arguments.json {
+            true => Audience::Program,
+            false => Audience::People,
+        },
     };
     let mut out = std::io::stdout();
     if !arguments.json {
         // Whoever closed the pipe has seen enough; the exit status says the rest.
-        let _ = writeln!(out, "{demo}\n{}\n", client::describe());
+        let settings = client::describe().replace("; ", ";\n");
+        let _ = writeln!(out, "{demo}\n{settings}\n");
     }
     let outcome = runtime::block_on(arguments.runtime, demo).map_err(Failure::runtime)??;
     let text = if arguments.json {

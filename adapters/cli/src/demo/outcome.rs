@@ -6,9 +6,14 @@ use std::fmt;
 use ropewalk_core::Counters;
 use serde::Serialize;
 
+use super::gauges::Processing;
 use super::ledger::Audit;
+use super::letters::LettersOutcome;
 use crate::process::Usage;
 use crate::table::{Align, Table};
+
+/// How many kinds of fault a line has room for.
+const FAULTS_PER_LINE: usize = 4;
 
 /// How many lost numbers of a connection are shown.
 const LOST_SHOWN: usize = 10;
@@ -28,6 +33,9 @@ pub(super) struct Outcome {
     pub(super) faults: BTreeMap<&'static str, u64>,
     pub(super) faults_total: u64,
     pub(super) sockets: u64,
+    #[serde(flatten)]
+    pub(super) processing: Processing,
+    pub(super) letters: LettersOutcome,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) process: Option<Usage>,
     /// Where the library's own counters disagree with the ledger.
@@ -53,6 +61,8 @@ pub(super) struct Totals {
     pub(super) delivered: u64,
     pub(super) filtered: u64,
     pub(super) dead: u64,
+    /// Dead letters, those of filtered messages included, that came back and were processed.
+    pub(super) redriven: u64,
     pub(super) reconnects: u64,
 }
 
@@ -64,19 +74,21 @@ impl Totals {
             delivered: audit.delivered,
             filtered: audit.filtered,
             dead: audit.dead,
+            redriven: audit.redriven,
             reconnects: counters.sessions.saturating_sub(1),
         }
     }
 
-    fn cells(self) -> [String; 5] {
+    fn cells(self) -> [String; 6] {
         let Self {
             received,
             delivered,
             filtered,
             dead,
+            redriven,
             reconnects,
         } = self;
-        [received, delivered, filtered, dead, reconnects].map(|number| number.to_string())
+        [received, delivered, filtered, dead, redriven, reconnects].map(|number| number.to_string())
     }
 }
 
@@ -87,27 +99,40 @@ impl std::iter::Sum for Totals {
             delivered: sum.delivered + row.delivered,
             filtered: sum.filtered + row.filtered,
             dead: sum.dead + row.dead,
+            redriven: sum.redriven + row.redriven,
             reconnects: sum.reconnects + row.reconnects,
         })
     }
 }
 
 impl Outcome {
-    /// Whether every message met its one and right fate, and the library counted each.
+    /// Whether every message met its one and right fate, every dead letter came back once, the library counted each,
+    /// and no connection had more workers than it may.
     pub(super) fn is_flawless(&self) -> bool {
-        self.lost == 0 && self.duplicates == 0 && self.misjudged == 0 && self.miscounted.is_empty()
+        self.lost == 0
+            && self.duplicates == 0
+            && self.misjudged == 0
+            && self.miscounted.is_empty()
+            && self.letters.is_sound()
+            && self.processing.workers.out_of_bounds == 0
     }
 }
 
 /// Says where the library's counters and the ledger of one connection disagree, if they do.
 pub(super) fn miscounted(name: &str, audit: &Audit, counters: &Counters) -> Option<String> {
-    let ledger = (audit.delivered + audit.replies, audit.filtered, audit.dead);
-    let library = (counters.delivered, counters.filtered, counters.rejected);
+    let delivered = audit.delivered + audit.redriven + audit.replies;
+    let ledger = (delivered, audit.filtered, audit.dead, audit.redriven);
+    let library = (
+        counters.delivered,
+        counters.filtered,
+        counters.rejected,
+        counters.redriven,
+    );
     if counters.are_conserved() && ledger == library {
         return None;
     }
     Some(format!(
-        "{name}: the application saw {ledger:?} delivered, filtered and dead; {counters:?}"
+        "{name}: the application saw {ledger:?} delivered, filtered, dead and redriven; {counters:?}"
     ))
 }
 
@@ -120,17 +145,19 @@ impl fmt::Display for Outcome {
             ("delivered", Align::Right),
             ("filtered", Align::Right),
             ("dead", Align::Right),
+            ("redriven", Align::Right),
             ("reconnects", Align::Right),
         ];
         let mut table = Table::new(columns);
         let mut row = |name: &str, totals: Totals| {
-            let [received, delivered, filtered, dead, reconnects] = totals.cells();
+            let [received, delivered, filtered, dead, redriven, reconnects] = totals.cells();
             table.row([
                 name.to_owned(),
                 received,
                 delivered,
                 filtered,
                 dead,
+                redriven,
                 reconnects,
             ]);
         };
@@ -142,14 +169,19 @@ impl fmt::Display for Outcome {
 
         let kinds = self.faults.values().filter(|count| **count > 0).count();
         writeln!(f, "{} faults of {kinds} kinds:", self.faults_total)?;
-        let faults = self
+        let faults: Vec<_> = self
             .faults
             .iter()
-            .map(|(name, count)| format!("{name} {count}"));
-        writeln!(f, "  {}", faults.collect::<Vec<_>>().join(", "))?;
+            .map(|(name, count)| format!("{name} {count}"))
+            .collect();
+        for line in faults.chunks(FAULTS_PER_LINE) {
+            writeln!(f, "  {}", line.join(", "))?;
+        }
+        writeln!(f, "{}", self.processing)?;
+        writeln!(f, "{}", self.letters)?;
         writeln!(f, "{} sockets in {:.1}s", self.sockets, self.seconds)?;
         if let Some(usage) = &self.process {
-            writeln!(f, "{usage} (server included)")?;
+            writeln!(f, "{usage} (with server)")?;
         }
         for problem in &self.miscounted {
             writeln!(f, "miscounted: {problem}")?;

@@ -1,15 +1,19 @@
 //! Events, for programs as JSON lines and for people.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::Write;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use data_encoding::BASE64;
 use ropewalk_core::settings::format_duration;
 use ropewalk_core::websocket::deflate::{Agreement, Context};
-use ropewalk_core::{Class, Event, EventKind, Fate, GaveUpCause, Instant, Reading};
+use ropewalk_core::{
+    Class, Event, EventKind, Fate, GaveUpCause, Instant, Kind, Message, Offering, Reading,
+};
 use serde::Serialize;
 
-use super::Clock;
+use super::clock::{Clock, wall_text};
 
 /// How events are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +65,10 @@ enum What<'a> {
         retry_at: String,
         class: &'static str,
     },
+    Renegotiating {
+        subprotocols: &'a [Box<str>],
+        compression: bool,
+    },
     Flapping {
         sessions: u32,
     },
@@ -74,7 +82,10 @@ enum What<'a> {
     },
     Filtered {
         seq: u64,
+        fault: &'static str,
         reason: &'a str,
+        #[serde(flatten, skip_serializing_if = "Option::is_none")]
+        sample: Option<Sample<'a>>,
         total: u64,
     },
     Dropped {
@@ -111,12 +122,40 @@ enum What<'a> {
     Reading {
         reading: &'static str,
     },
+    ProcessorFailed {
+        reason: &'a str,
+        unanswered: usize,
+    },
     Missed {
         events: u64,
     },
     Other {
         detail: String,
     },
+}
+
+/// The beginning of a message, as in the records of messages.
+#[derive(Serialize)]
+struct Sample<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    sample: Cow<'a, str>,
+}
+
+impl<'a> From<&'a Message> for Sample<'a> {
+    fn from(message: &'a Message) -> Self {
+        let text = std::str::from_utf8(message.as_bytes());
+        match (message.kind(), text) {
+            (Kind::Text, Ok(text)) => Self {
+                kind: "text",
+                sample: text.into(),
+            },
+            (Kind::Text | Kind::Binary, _) => Self {
+                kind: "binary",
+                sample: BASE64.encode(message.as_bytes()).into(),
+            },
+        }
+    }
 }
 
 /// What was agreed about compression, by the names of the extension's parameters.
@@ -168,6 +207,24 @@ impl EventRecords {
         self.put(&record, out);
     }
 
+    /// Appends a line that says why a process of the connection's processor is replaced, and how many messages it was
+    /// given have no verdict.
+    pub(crate) fn write_processor_failed(
+        &self,
+        name: &str,
+        reason: &str,
+        unanswered: usize,
+        out: &mut Vec<u8>,
+    ) {
+        let record = Record {
+            at: wall_text(SystemTime::now()),
+            connection: Some(name),
+            generation: None,
+            what: What::ProcessorFailed { reason, unanswered },
+        };
+        self.put(&record, out);
+    }
+
     fn put(&self, record: &Record<'_>, out: &mut Vec<u8>) {
         match self.form {
             EventForm::Json => {
@@ -183,6 +240,7 @@ impl EventRecords {
                 What::Ready { .. }
                 | What::Closed { .. }
                 | What::Retrying { .. }
+                | What::Renegotiating { .. }
                 | What::Flapping { .. }
                 | What::GaveUp { .. }
                 | What::Gap { .. }
@@ -192,6 +250,7 @@ impl EventRecords {
                 | What::LettersNotStored { .. }
                 | What::LettersDropped { .. }
                 | What::Redriven { .. }
+                | What::ProcessorFailed { .. }
                 | What::Missed { .. }
                 | What::Other { .. } => {
                     writeln!(out, "{record}").expect("a vector takes everything");
@@ -230,6 +289,13 @@ impl EventRecords {
                 retry_at: self.clock.text(*at),
                 class: class_name(*class),
             },
+            EventKind::Renegotiating {
+                subprotocols,
+                compression,
+            } => What::Renegotiating {
+                subprotocols,
+                compression: *compression == Offering::Offered,
+            },
             EventKind::Flapping { sessions } => What::Flapping {
                 sessions: *sessions,
             },
@@ -241,9 +307,17 @@ impl EventRecords {
                 expected: *expected,
                 received: *received,
             },
-            EventKind::Filtered { seq, reason, total } => What::Filtered {
-                seq: *seq,
+            EventKind::Filtered {
+                seq,
+                kind,
                 reason,
+                sample,
+                total,
+            } => What::Filtered {
+                seq: *seq,
+                fault: kind.name(),
+                reason,
+                sample: sample.as_ref().map(Sample::from),
                 total: *total,
             },
             EventKind::Dropped { policy, total } => What::Dropped {
@@ -306,8 +380,12 @@ impl fmt::Display for Record<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let time_of_day = self.at.get(11..23).unwrap_or(&self.at);
         write!(f, "{time_of_day} ")?;
-        if let (Some(connection), Some(generation)) = (self.connection, self.generation) {
-            write!(f, "{} ({generation}): ", connection.escape_debug())?;
+        if let Some(connection) = self.connection {
+            write!(f, "{}", connection.escape_debug())?;
+            if let Some(generation) = self.generation {
+                write!(f, " ({generation})")?;
+            }
+            f.write_str(": ")?;
         }
         match &self.what {
             What::State { from, to } => write!(f, "{from}, now {to}"),
@@ -341,6 +419,22 @@ impl fmt::Display for Record<'_> {
                     failures => write!(f, ", {failures} failures in a row"),
                 }
             }
+            What::Renegotiating {
+                subprotocols,
+                compression,
+            } => {
+                let compressed = match compression {
+                    true => ", compressed",
+                    false => "",
+                };
+                match subprotocols.is_empty() {
+                    true => write!(f, "next offer: no subprotocol{compressed}"),
+                    false => {
+                        let names = subprotocols.join(", ");
+                        write!(f, "next offer: {}{compressed}", names.escape_debug())
+                    }
+                }
+            }
             What::Flapping { sessions } => {
                 write!(f, "flapping: {sessions} short sessions in a row")
             }
@@ -348,12 +442,22 @@ impl fmt::Display for Record<'_> {
             What::Gap { expected, received } => {
                 write!(f, "gap: {expected} was to come, {received} came")
             }
-            What::Filtered { seq, reason, total } => {
+            What::Filtered {
+                seq,
+                reason,
+                sample,
+                total,
+                ..
+            } => {
                 write!(
                     f,
                     "message {seq} filtered: {}, {total} so far",
                     reason.escape_debug()
-                )
+                )?;
+                match sample {
+                    Some(sample) => write!(f, ": {}", sample.sample.escape_debug()),
+                    None => Ok(()),
+                }
             }
             What::Dropped { policy, total } => {
                 write!(
@@ -390,6 +494,11 @@ impl fmt::Display for Record<'_> {
                     None => Ok(()),
                 }
             }
+            What::ProcessorFailed { reason, unanswered } => write!(
+                f,
+                "{}, {unanswered} messages without a verdict",
+                reason.escape_debug()
+            ),
             What::Scaled { from, to } => write!(f, "{from} calls at once, now {to}"),
             What::Reading { reading } => write!(f, "reading {reading}"),
             What::Missed { events } => write!(f, "{events} events were too fast to be shown"),
@@ -427,6 +536,7 @@ fn cause_name(cause: GaveUpCause) -> &'static str {
         GaveUpCause::Exhausted => "exhausted",
         GaveUpCause::FirstDial => "first_dial",
         GaveUpCause::OneSession => "one_session",
+        GaveUpCause::Disagreement => "disagreement",
         _ => "other",
     }
 }
@@ -437,7 +547,7 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use ropewalk_core::websocket::deflate::WindowBits;
-    use ropewalk_core::{CloseReason, State, TransportError, TransportErrorKind};
+    use ropewalk_core::{CloseReason, InvalidKind, State, TransportError, TransportErrorKind};
     use serde_json::{Value, json};
 
     fn line(form: EventForm, kind: &EventKind) -> String {
@@ -468,6 +578,23 @@ mod tests {
                 server_window: WindowBits::MAX,
                 client_window: WindowBits::new(9).unwrap(),
             }),
+        }
+    }
+
+    fn filtered(sample: Option<Message>) -> EventKind {
+        EventKind::Filtered {
+            seq: 7,
+            kind: InvalidKind::Protocol,
+            reason: "no price".into(),
+            sample,
+            total: 9,
+        }
+    }
+
+    fn renegotiating(subprotocols: &[&str], compression: Offering) -> EventKind {
+        EventKind::Renegotiating {
+            subprotocols: subprotocols.iter().map(|name| (*name).into()).collect(),
+            compression,
         }
     }
 
@@ -522,6 +649,24 @@ mod tests {
                 json!({"event": "gave_up", "reason": "connection reset", "cause": "exhausted"}),
             ),
             (
+                renegotiating(&["v1", "v0"], Offering::LeftOut),
+                json!({"event": "renegotiating", "subprotocols": ["v1", "v0"], "compression": false}),
+            ),
+            (
+                filtered(None),
+                json!({"event": "filtered", "seq": 7, "fault": "protocol", "reason": "no price", "total": 9}),
+            ),
+            (
+                filtered(Some(Message::text("\u{1b}{}"))),
+                json!({"event": "filtered", "seq": 7, "fault": "protocol", "reason": "no price", "total": 9,
+                    "type": "text", "sample": "\u{1b}{}"}),
+            ),
+            (
+                filtered(Some(Message::binary(vec![0xff, 0xfe]))),
+                json!({"event": "filtered", "seq": 7, "fault": "protocol", "reason": "no price", "total": 9,
+                    "type": "binary", "sample": "//4="}),
+            ),
+            (
                 EventKind::Reading(Reading::Paused),
                 json!({"event": "reading", "reading": "paused"}),
             ),
@@ -554,6 +699,19 @@ mod tests {
             (retrying(1), "next attempt in 512ms"),
             (retrying(4), "next attempt in 512ms, 4 failures in a row"),
             (compressed(), "ready, ws://a, subprotocol v1, compressed"),
+            (
+                renegotiating(&["v1", "v0"], Offering::Offered),
+                "next offer: v1, v0, compressed",
+            ),
+            (
+                renegotiating(&[], Offering::LeftOut),
+                "next offer: no subprotocol",
+            ),
+            (filtered(None), "message 7 filtered: no price, 9 so far"),
+            (
+                filtered(Some(Message::text("\u{1b}{}"))),
+                "message 7 filtered: no price, 9 so far: \\u{1b}{}",
+            ),
         ];
         for (kind, words) in table {
             let expected = format!("00:00:01.500 trades (3): {words}\n");

@@ -8,6 +8,7 @@ use ropewalk_core::{Kind, MessageRef};
 use super::Clock;
 
 /// Writes the messages of one connection.
+#[derive(Clone)]
 pub(crate) struct MessageRecords {
     /// Everything up to the generation: the same in every record.
     head: Vec<u8>,

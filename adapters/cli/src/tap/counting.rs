@@ -32,6 +32,12 @@ impl Quota {
         }
     }
 
+    /// Whether nothing is left.
+    pub(super) fn is_spent(&self) -> bool {
+        let left = self.left.as_ref();
+        left.is_some_and(|left| left.load(Ordering::Relaxed) == 0)
+    }
+
     /// Takes as many of `wanted` messages as are left.
     pub(super) fn take(&self, wanted: usize) -> Grant {
         let Some(left) = &self.left else {
@@ -104,7 +110,9 @@ mod tests {
         let quota = Quota::new(NonZeroU64::new(5));
         let grant = |messages, rest| Grant { messages, rest };
         assert_eq!(quota.take(3), grant(3, Rest::Some));
+        assert!(!quota.is_spent());
         assert_eq!(quota.take(3), grant(2, Rest::Nothing));
+        assert!(quota.is_spent() && !Quota::new(None).is_spent());
         assert_eq!(quota.take(3), grant(0, Rest::Nothing));
         assert_eq!(Quota::new(None).take(3), grant(3, Rest::Some));
         assert_eq!(

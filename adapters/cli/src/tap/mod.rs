@@ -1,6 +1,8 @@
 //! `ropewalk tap`: messages of many connections as JSON lines.
 
 mod counting;
+mod done;
+mod processor;
 mod run;
 mod summary;
 
@@ -24,6 +26,7 @@ use crate::runtime;
 use crate::stop::{Stop, Why};
 use crate::{Failure, process};
 use counting::Quota;
+use processor::Groups;
 use run::{EventSink, LetterBox, Tap};
 
 /// Connects, and writes what comes until it is told to stop.
@@ -41,8 +44,11 @@ pub(crate) fn run(arguments: TapArguments) -> Result<ExitCode, Failure> {
             "the configuration has no `[[connection]]`, and no URL was given",
         ));
     }
-    let connections = plan.connections.iter().map(connect);
-    let mut connections = connections.collect::<Result<Vec<_>, _>>()?;
+    let connections = plan
+        .connections
+        .iter()
+        .map(|plan| Ok((connect(plan)?, plan.processor())));
+    let mut connections = connections.collect::<Result<Vec<_>, Failure>>()?;
 
     let letters = plan.letters.store.as_deref();
     let mut letters = letters
@@ -54,12 +60,18 @@ pub(crate) fn run(arguments: TapArguments) -> Result<ExitCode, Failure> {
     };
     if let Some(numbered) = &numbered {
         let numbered = connections.into_iter().zip(&numbered.after);
-        let numbered = numbered.map(|(connect, (_, last))| connect.numbered_after(*last));
+        let numbered = numbered
+            .map(|((connect, processor), (_, last))| (connect.numbered_after(*last), processor));
         connections = numbered.collect();
     }
     process::raise_descriptor_limit();
     let stop = Stop::default();
-    stop.on_signals().map_err(Failure::runtime)?;
+    let groups = Groups::default();
+    stop.on_signals_then({
+        let groups = groups.clone();
+        move || groups.kill_all()
+    })
+    .map_err(Failure::runtime)?;
     let messages = open(&arguments.output, {
         let stop = stop.clone();
         move |_: &Ended| stop.ask(Why::OutputEnded)
@@ -85,6 +97,7 @@ pub(crate) fn run(arguments: TapArguments) -> Result<ExitCode, Failure> {
         messages,
         events,
         quota: Arc::new(Quota::new(arguments.count)),
+        groups,
         time: arguments.time,
         stop,
     };

@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use event_listener::Event as Notice;
 use ropewalk_core::{AdmissionLimits, Batch};
 use ropewalk_driver::{Connect, ConnectionHandle, Events, Fleet, Letters, NamedReport, Runtime};
 use ropewalk_letters::SqliteStore;
 
 use super::counting::{Quota, Remaining, Rest, Tally};
+use super::done::Done;
+use super::processor::{self, Groups, Output, Processor};
 use super::summary::{Row, Summary};
 use crate::Failure;
+use crate::config::ProcessorPlan;
 use crate::control::{self, Answer, Listener, Request, Standing};
-use crate::deadline::within;
+use crate::deadline::{sleep, within};
 use crate::output::{Closed, Ended, Lines};
 use crate::process::Usage;
 use crate::records::{Clock, EventForm, EventRecords, MessageRecords};
@@ -24,17 +26,23 @@ use crate::stop::{Stop, Why};
 const SHUTDOWN_MAX: Duration = Duration::from_secs(5);
 const FLUSH_MAX: Duration = Duration::from_secs(2);
 
+/// When the end has begun, processors have this long for what was received. The rest becomes letters, which have to be
+/// kept before the end, too.
+const PROCESSING_MAX: Duration = Duration::from_secs(4);
+
 /// A scratch buffer larger than this is not kept, in bytes.
 const SCRATCH_MAX: usize = 64 << 10;
 
 /// Everything that a run needs.
 pub(super) struct Tap {
-    pub(super) connections: Vec<Connect>,
+    pub(super) connections: Vec<(Connect, Option<ProcessorPlan>)>,
     pub(super) admission: AdmissionLimits,
     pub(super) letters: Option<LetterBox>,
     pub(super) messages: Lines,
     pub(super) events: Option<EventSink>,
     pub(super) quota: Arc<Quota>,
+    /// The processes of its processors.
+    pub(super) groups: Groups,
     /// How long to run.
     pub(super) time: Option<Duration>,
     pub(super) stop: Stop,
@@ -48,6 +56,7 @@ pub(super) struct LetterBox {
 }
 
 /// Where events go.
+#[derive(Clone)]
 pub(super) struct EventSink {
     pub(super) lines: Lines,
     pub(super) form: EventForm,
@@ -91,22 +100,53 @@ impl Job for Tap {
         let remaining = Arc::new(Remaining::new(self.connections.len()));
         let mut handles = Vec::with_capacity(self.connections.len());
         let mut tallies = Vec::with_capacity(self.connections.len());
-        for connect in self.connections {
-            let handle = Arc::new(fleet.open(connect));
-            handles.push(Arc::clone(&handle));
+        let mut processors = Vec::new();
+        let processing_over = Done::default();
+        for (connect, plan) in self.connections {
             let tally = Arc::new(Tally::default());
-            tallies.push((Arc::clone(handle.name()), Arc::clone(&tally)));
-            let writer = Writer {
-                records: MessageRecords::new(handle.name(), clock.clone()),
+            let output = Output {
                 lines: self.messages.clone(),
                 quota: Arc::clone(&self.quota),
-                tally,
-                scratch: Vec::new(),
+                tally: Arc::clone(&tally),
+                stop: self.stop.clone(),
             };
+            let (handle, consumer) = match plan {
+                Some(plan) => {
+                    let processor = Processor::new(
+                        plan,
+                        clock.clone(),
+                        output,
+                        self.events.clone(),
+                        self.groups.clone(),
+                        processing_over.clone(),
+                    );
+                    let processor = Arc::new(processor);
+                    processors.push(Arc::clone(&processor));
+                    let connect = connect.process(move |batch| {
+                        let processor = Arc::clone(&processor);
+                        async move { processor.call::<R>(batch).await }
+                    });
+                    (Arc::new(fleet.open(connect)), None)
+                }
+                None => {
+                    let handle = Arc::new(fleet.open(connect));
+                    let writer = Writer {
+                        records: MessageRecords::new(handle.name(), clock.clone()),
+                        output,
+                        scratch: Vec::new(),
+                    };
+                    (handle, Some(writer))
+                }
+            };
+            handles.push(Arc::clone(&handle));
+            tallies.push((Arc::clone(handle.name()), tally));
             let (stop, remaining) = (self.stop.clone(), Arc::clone(&remaining));
             let all_done = messages_written.clone();
             R::spawn(async move {
-                writer.write_all(handle, &stop).await;
+                match consumer {
+                    Some(writer) => writer.write_all(handle).await,
+                    None => drop(handle.ended().await),
+                }
                 if remaining.is_last() {
                     stop.ask(Why::NothingLeft);
                     all_done.tell();
@@ -123,7 +163,12 @@ impl Job for Tap {
                 .unwrap_or(Why::TimeUp),
             None => self.stop.wait().await,
         };
+        R::spawn(async move {
+            sleep::<R>(PROCESSING_MAX).await;
+            processing_over.tell();
+        });
         let report = fleet.shutdown(SHUTDOWN_MAX).await;
+        processor::end::<R>(&processors).await;
         let letters = fleet.letters().counts();
         // A pipe that nobody reads must not keep the process: whatever it does not take in time is lost, and
         // whoever waits for its room is left behind.
@@ -139,6 +184,8 @@ impl Job for Tap {
         });
         let output = output.await;
         drop(fleet);
+        // Calls may hang where the output does.
+        self.groups.kill_all();
         if let (Some(sink), Some(written)) = (&self.events, events_written) {
             within::<R, _>(FLUSH_MAX, async {
                 written.wait().await;
@@ -199,21 +246,19 @@ fn control(letters: Letters, handles: Vec<Arc<ConnectionHandle>>) -> control::Fl
 /// Writes the messages of one connection.
 struct Writer {
     records: MessageRecords,
-    lines: Lines,
-    quota: Arc<Quota>,
-    tally: Arc<Tally>,
+    output: Output,
     scratch: Vec<u8>,
 }
 
 impl Writer {
     /// Writes until the connection ends, or until everything has to.
-    async fn write_all(mut self, handle: Arc<ConnectionHandle>, stop: &Stop) {
+    async fn write_all(mut self, handle: Arc<ConnectionHandle>) {
         // Waiting for room in the output is what slows the socket down: nothing is asked for meanwhile.
         while let Some(batch) = handle.next_batch().await {
             match self.write(&batch).await {
                 Ok(Rest::Some) => continue,
-                Ok(Rest::Nothing) => stop.ask(Why::Counted),
-                Err(Closed) => stop.ask(Why::OutputEnded),
+                Ok(Rest::Nothing) => self.output.stop.ask(Why::Counted),
+                Err(Closed) => self.output.stop.ask(Why::OutputEnded),
             }
             // A connection closes once its consumer has taken everything.
             while handle.next_batch().await.is_some() {}
@@ -221,7 +266,7 @@ impl Writer {
     }
 
     async fn write(&mut self, batch: &Batch) -> Result<Rest, Closed> {
-        let grant = self.quota.take(batch.len());
+        let grant = self.output.quota.take(batch.len());
         let mut bytes = 0;
         self.scratch.clear();
         self.scratch.shrink_to(SCRATCH_MAX);
@@ -230,8 +275,8 @@ impl Writer {
             self.records
                 .write(batch.generation(), message, &mut self.scratch);
         }
-        self.lines.write(&self.scratch).await?;
-        self.tally.add(grant.messages, bytes);
+        self.output.lines.write(&self.scratch).await?;
+        self.output.tally.add(grant.messages, bytes);
         Ok(grant.rest)
     }
 }
@@ -249,30 +294,4 @@ async fn write_events(mut events: Events, mut records: EventRecords, lines: Line
         }
     }
     done.tell();
-}
-
-/// Something that happens once and that others wait for.
-#[derive(Clone, Default)]
-struct Done {
-    shared: Arc<(std::sync::OnceLock<()>, Notice)>,
-}
-
-impl Done {
-    fn tell(&self) {
-        let (done, notice) = &*self.shared;
-        if done.set(()).is_ok() {
-            notice.notify(usize::MAX);
-        }
-    }
-
-    async fn wait(&self) {
-        let (done, notice) = &*self.shared;
-        loop {
-            let told = notice.listen();
-            if done.get().is_some() {
-                return;
-            }
-            told.await;
-        }
-    }
 }

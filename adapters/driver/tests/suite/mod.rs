@@ -12,10 +12,12 @@ pub(crate) mod server;
 mod batches;
 mod compressed;
 mod endings;
+mod failing;
 mod lifecycle;
 mod outbound;
 mod plain;
 mod processors;
+mod renegotiating;
 #[cfg(feature = "tls")]
 mod secure;
 mod sending;
@@ -25,10 +27,12 @@ mod transports;
 pub(crate) use batches::*;
 pub(crate) use compressed::*;
 pub(crate) use endings::*;
+pub(crate) use failing::*;
 pub(crate) use lifecycle::*;
 pub(crate) use outbound::*;
 pub(crate) use plain::*;
 pub(crate) use processors::*;
+pub(crate) use renegotiating::*;
 #[cfg(feature = "tls")]
 pub(crate) use secure::*;
 pub(crate) use sending::*;
@@ -64,6 +68,11 @@ macro_rules! tests {
             a_panic_among_calls_loses_its_batch_only
             a_plain_connection_that_fails_says_why
             a_call_that_hangs_delays_its_keys_only
+            a_call_that_panics_when_it_is_dropped_has_had_its_say
+            a_call_that_outlives_its_connection_changes_nothing
+            a_processor_that_hangs_keeps_its_socket
+            a_processor_that_panics_now_and_then_keeps_its_socket
+            one_message_in_a_hundred_fails_and_no_other_is_a_letter
             a_processor_judges_each_message
             a_processor_that_panics_loses_its_batch_only
             a_processor_that_waits_delays_nobody_else
@@ -71,10 +80,12 @@ macro_rules! tests {
             a_request_is_acknowledged_by_its_reply_even_on_the_next_socket
             a_reservation_that_is_dropped_lets_the_next_in
             a_shutdown_ends_every_state
+            a_server_that_is_not_understood_is_offered_something_else
             a_slow_reader_of_events_is_told_what_it_missed
             a_transport_of_ones_own_carries_messages
             a_transport_that_panics_fails_its_own_attempt
             a_shutdown_waits_for_all_calls_of_a_processor
+            an_application_chooses_what_is_offered_and_said_next
             calls_without_order_overlap
             calls_of_all_connections_are_limited_together
             compressed_messages_pass_both_ways

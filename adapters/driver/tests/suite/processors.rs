@@ -17,7 +17,7 @@ use super::server::Server;
 use super::{eager, take, texts, until_state};
 
 /// One message a batch, so that each has a fate of its own.
-fn one_by_one(connect: Connect) -> Connect {
+pub(super) fn one_by_one(connect: Connect) -> Connect {
     let mut settings = Settings::default();
     settings.batch.count_max = 1;
     settings.retry.initial = Duration::from_millis(1);
@@ -145,15 +145,15 @@ fn only_text(batch: &Batch) -> String {
 
 /// A rendezvous of a few tasks on any runtime.
 #[derive(Clone)]
-struct Meeting(Arc<Mutex<(usize, Vec<Waker>)>>);
+pub(super) struct Meeting(Arc<Mutex<(usize, Vec<Waker>)>>);
 
 impl Meeting {
-    fn of(count: usize) -> Self {
+    pub(super) fn of(count: usize) -> Self {
         Self(Arc::new(Mutex::new((count, Vec::new()))))
     }
 
     /// Waits until all have come.
-    async fn join(&self) {
+    pub(super) async fn join(&self) {
         let mut has_come = false;
         poll_fn(|cx| {
             let (missing, waiting) = &mut *self.0.lock().unwrap();

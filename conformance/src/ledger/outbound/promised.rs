@@ -21,10 +21,6 @@ impl Promised {
         self.outcomes.contains_key(&number)
     }
 
-    pub(super) fn outcome(&self, number: u64) -> Option<&Outcome> {
-        self.outcomes.get(&number)
-    }
-
     pub(super) fn told(&mut self, number: u64, outcome: &Outcome) -> Result<(), String> {
         let expected = self.outcomes.get(&number);
         if expected != Some(outcome) {

@@ -97,6 +97,7 @@ fn the_defaults_are_those_that_are_documented_and_are_valid() {
             invalid_max: 100,
             invalid_window: secs(60),
             dead_letter: InvalidFate::Count,
+            sample_bytes: 0,
         },
         classification: ClassificationSettings::default(),
     };
@@ -207,6 +208,15 @@ fn every_zero_is_refused_by_name() {
         assert_eq!(error.to_string(), format!("`{key}` must not be zero"));
         assert_eq!(error.key, *key);
     }
+}
+
+#[test]
+fn a_sample_of_more_than_4_kib_is_refused_by_name() {
+    let mut settings = Settings::default();
+    settings.invalid.sample_bytes = 4_096;
+    assert!(check(settings.clone()).is_ok());
+    settings.invalid.sample_bytes = 4_097;
+    assert_eq!(check(settings).unwrap_err().key, "decode.sample_bytes");
 }
 
 fn keepalive(settings: &mut Settings) -> &mut Keepalive {

@@ -89,6 +89,7 @@ fn every_key_is_read() {
         invalid_max = 5
         invalid_window = "2m"
         dead_letter = true
+        sample_bytes = "1KiB"
         [classification]
         close = { 1008 = "retry", 4000 = "give_up" }
         status = { 404 = "reauth", 503 = "strike" }
@@ -177,6 +178,7 @@ fn every_key_is_read() {
             invalid_max: 5,
             invalid_window: secs(120),
             dead_letter: InvalidFate::DeadLetter,
+            sample_bytes: 1_024,
         },
         classification: ClassificationSettings {
             close: [(1008, Class::Retry), (4000, Class::GiveUp)].into(),
@@ -372,6 +374,7 @@ fn the_defaults_are_written_in_full_and_read_back() {
         "linger = \"5ms\"",
         "invalid_window = \"1m\"",
         "dead_letter = false",
+        "sample_bytes = \"0B\"",
         "jitter = \"full\"",
         "deflate = \"off\"",
     ] {
