@@ -33,17 +33,21 @@ pub fn resident_bytes() -> u64 {
     kib * 1024
 }
 
-/// How often the kernel has let another thread run since this one had nothing to do.
+/// How often a thread of this process had nothing to do and the kernel ran another. What threads that have ended did is not in it.
 ///
 /// # Panics
 /// Where there is no `/proc`.
 pub fn sleeps() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("this is Linux");
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-    line.and_then(|line| line.trim().parse().ok())
-        .expect("the kernel tells it")
+    let tasks = std::fs::read_dir("/proc/self/task").expect("this is Linux");
+    let of = |task: std::fs::DirEntry| {
+        // A thread may end meanwhile.
+        let status = std::fs::read_to_string(task.path().join("status")).ok()?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+        line.trim().parse::<u64>().ok()
+    };
+    tasks.flatten().filter_map(of).sum()
 }
 
 /// Keeps this thread, and those that it starts, on one processor, if there is more than one.

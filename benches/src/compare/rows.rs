@@ -1,5 +1,6 @@
 //! Which work is compared, and who does it.
 
+use super::Measure;
 use crate::contestants::Contestant;
 use crate::work::Work;
 
@@ -10,26 +11,22 @@ pub struct Row {
     pub name: &'static str,
     /// What it measures, for people.
     pub title: &'static str,
+    /// What is done.
     pub work: Work,
+    /// By whom, in this order.
     pub who: &'static [Contestant],
-    pub unit: Unit,
-}
-
-/// What is compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
-    /// Nanoseconds of processor time a message.
-    CpuPerMessage,
-    /// Microseconds from a message to its echo: the 99th percentile.
-    RoundTrip99,
-    /// Bytes of memory a connection.
-    MemoryPerConnection,
+    /// What is compared, the most important first.
+    pub measures: &'static [Measure],
 }
 
 use Contestant::{
     AsyncTungsteniteAsyncStd, AsyncTungsteniteSmol, BareAsyncStd, BareSmol, BareTokio,
     Fastwebsockets, RopewalkAsyncStd, RopewalkSmol, RopewalkTokio, TokioTungstenite,
     TokioWebsockets, Yawc,
+};
+use Measure::{
+    CallsPerMessage, CpuPerConnection, CpuPerMessage, MemoryPerConnection, RoundTrip50,
+    RoundTrip99, RoundTrip999, SleepsPerSecond, Wall, WallPerConnection,
 };
 
 const CLIENTS: &[Contestant] = &[
@@ -61,6 +58,9 @@ const CLIENTS_AND_LOOPS: &[Contestant] = &[
     BareAsyncStd,
 ];
 
+/// The other clients have no permessage-deflate.
+const COMPRESSING: &[Contestant] = &[RopewalkTokio, Yawc, RopewalkSmol, RopewalkAsyncStd];
+
 /// Everything.
 pub const ROWS: &[Row] = &[
     Row {
@@ -71,7 +71,7 @@ pub const ROWS: &[Row] = &[
             messages: 2_000_000,
         },
         who: EVERYBODY,
-        unit: Unit::CpuPerMessage,
+        measures: &[CpuPerMessage],
     },
     Row {
         name: "hand-over-128",
@@ -81,7 +81,7 @@ pub const ROWS: &[Row] = &[
             messages: 1_000_000,
         },
         who: CLIENTS,
-        unit: Unit::CpuPerMessage,
+        measures: &[CpuPerMessage],
     },
     Row {
         name: "receive-16k",
@@ -91,7 +91,7 @@ pub const ROWS: &[Row] = &[
             messages: 100_000,
         },
         who: EVERYBODY,
-        unit: Unit::CpuPerMessage,
+        measures: &[CpuPerMessage],
     },
     Row {
         name: "receive-1m",
@@ -101,7 +101,27 @@ pub const ROWS: &[Row] = &[
             messages: 2_000,
         },
         who: EVERYBODY,
-        unit: Unit::CpuPerMessage,
+        measures: &[CpuPerMessage],
+    },
+    Row {
+        name: "tls-128",
+        title: "receive 128 B over TLS",
+        work: Work::ReceiveTls {
+            bytes: 128,
+            messages: 1_000_000,
+        },
+        who: CLIENTS,
+        measures: &[CpuPerMessage],
+    },
+    Row {
+        name: "inflate-1k",
+        title: "receive 1 KiB of JSON, compressed",
+        work: Work::Inflate {
+            bytes: 1 << 10,
+            messages: 200_000,
+        },
+        who: COMPRESSING,
+        measures: &[CpuPerMessage],
     },
     Row {
         name: "paced-100",
@@ -111,7 +131,7 @@ pub const ROWS: &[Row] = &[
             messages: 300_000,
         },
         who: CLIENTS_AND_LOOPS,
-        unit: Unit::CpuPerMessage,
+        measures: &[CpuPerMessage],
     },
     Row {
         name: "paced-1000",
@@ -121,7 +141,7 @@ pub const ROWS: &[Row] = &[
             messages: 300_000,
         },
         who: CLIENTS_AND_LOOPS,
-        unit: Unit::CpuPerMessage,
+        measures: &[CpuPerMessage],
     },
     Row {
         name: "paced-10000",
@@ -131,7 +151,7 @@ pub const ROWS: &[Row] = &[
             messages: 300_000,
         },
         who: CLIENTS_AND_LOOPS,
-        unit: Unit::CpuPerMessage,
+        measures: &[CpuPerMessage],
     },
     Row {
         name: "send-128",
@@ -141,7 +161,17 @@ pub const ROWS: &[Row] = &[
             messages: 1_000_000,
         },
         who: CLIENTS,
-        unit: Unit::CpuPerMessage,
+        measures: &[CpuPerMessage],
+    },
+    Row {
+        name: "deflate-1k",
+        title: "send 1 KiB of JSON, compressed",
+        work: Work::Deflate {
+            bytes: 1 << 10,
+            messages: 50_000,
+        },
+        who: COMPRESSING,
+        measures: &[CpuPerMessage],
     },
     Row {
         name: "echo-128",
@@ -151,13 +181,57 @@ pub const ROWS: &[Row] = &[
             messages: 50_000,
         },
         who: CLIENTS,
-        unit: Unit::RoundTrip99,
+        measures: &[RoundTrip50, RoundTrip99, RoundTrip999, CpuPerMessage],
+    },
+    Row {
+        name: "connect-2000",
+        title: "2,000 connections one after the other, each until its first message",
+        work: Work::Connect { connections: 2_000 },
+        who: CLIENTS,
+        measures: &[CpuPerConnection, WallPerConnection],
+    },
+    Row {
+        name: "recover-1000",
+        title: "1,000 dropped connections until all are back",
+        work: Work::Recover { connections: 1_000 },
+        who: CLIENTS,
+        measures: &[CpuPerConnection, Wall],
     },
     Row {
         name: "idle-2000",
-        title: "memory of an idle connection",
+        title: "2,000 idle connections",
         work: Work::Idle { connections: 2_000 },
         who: CLIENTS,
-        unit: Unit::MemoryPerConnection,
+        measures: &[MemoryPerConnection, SleepsPerSecond],
+    },
+    Row {
+        name: "calls-receive-128",
+        title: "system calls: receive 128 B",
+        work: Work::Receive {
+            bytes: 128,
+            messages: 500_000,
+        },
+        who: CLIENTS,
+        measures: &[CallsPerMessage],
+    },
+    Row {
+        name: "calls-send-128",
+        title: "system calls: send 128 B",
+        work: Work::Send {
+            bytes: 128,
+            messages: 200_000,
+        },
+        who: CLIENTS,
+        measures: &[CallsPerMessage],
+    },
+    Row {
+        name: "calls-echo-128",
+        title: "system calls: echo of 128 B",
+        work: Work::Echo {
+            bytes: 128,
+            messages: 10_000,
+        },
+        who: CLIENTS,
+        measures: &[CallsPerMessage],
     },
 ];

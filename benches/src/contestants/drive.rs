@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::Problem;
+use super::{Place, Problem};
 use crate::measure::{cpu_time, resident_bytes, sleeps};
-use crate::work::{Done, PACED_BYTES, Seen, Work};
+use crate::work::{Done, SMALL_BYTES, Seen, Service, Work, letters, quotes};
 
 /// How many messages may wait between the task that reads and the one that looks.
 const QUEUE: usize = 1_024;
@@ -20,7 +20,7 @@ pub(super) trait Client: Sized + Send + 'static {
     /// A message that may leave the task that received it.
     type Message: AsRef<[u8]> + Send + 'static;
 
-    fn connect(url: &str) -> impl Future<Output = Result<Self, Problem>> + Send;
+    fn connect(to: &Place) -> impl Future<Output = Result<Self, Problem>> + Send;
     /// Receives a message and looks at it where it is.
     fn look(&mut self, seen: &mut Seen) -> impl Future<Output = Result<(), Problem>> + Send;
     /// Receives a message to hand over.
@@ -67,7 +67,7 @@ impl Meter {
             seen,
             cpu_nanos: nanos(cpu_time().saturating_sub(self.cpu)),
             wall_nanos: nanos(self.begun.elapsed()),
-            sleeps: sleeps() - self.sleeps,
+            sleeps: sleeps().saturating_sub(self.sleeps),
             ..Done::default()
         }
     }
@@ -100,8 +100,8 @@ impl Tasks for Tokio {
     }
 }
 
-pub(super) fn on_tokio<C: Client>(work: Work, url: &str) -> Result<Done, Problem> {
-    tokio_runtime()?.block_on(drive::<Tokio, C>(work, url))
+pub(super) fn on_tokio<C: Client>(work: Work, to: &Place) -> Result<Done, Problem> {
+    tokio_runtime()?.block_on(drive::<Tokio, C>(work, to))
 }
 
 pub(super) fn tokio_runtime() -> Result<tokio::runtime::Runtime, Problem> {
@@ -109,26 +109,28 @@ pub(super) fn tokio_runtime() -> Result<tokio::runtime::Runtime, Problem> {
     Ok(builder.enable_all().build()?)
 }
 
-pub(super) async fn drive<T: Tasks, C: Client>(work: Work, url: &str) -> Result<Done, Problem> {
+pub(super) async fn drive<T: Tasks, C: Client>(work: Work, to: &Place) -> Result<Done, Problem> {
     match work {
-        Work::Receive { messages, .. } => {
+        Work::Receive { messages, .. }
+        | Work::Inflate { messages, .. }
+        | Work::ReceiveTls { messages, .. } => {
             let meter = Meter::start();
-            let mut client = C::connect(url).await?;
+            let mut client = C::connect(to).await?;
             let mut seen = Seen::default();
             while seen.messages < messages {
                 client.look(&mut seen).await?;
             }
             Ok(meter.stop(seen))
         }
-        Work::HandOver { messages, .. } => hand_over::<T, C>(url, messages).await,
+        Work::HandOver { messages, .. } => hand_over::<T, C>(to, messages).await,
         Work::Paced {
             connections,
             messages,
-        } => paced::<T, C>(url, connections, messages).await,
-        Work::Send { bytes, messages } => {
-            let text = text(bytes);
+        } => paced::<T, C>(to, connections, messages).await,
+        Work::Send { messages, .. } | Work::Deflate { messages, .. } => {
+            let text = text(work);
             let meter = Meter::start();
-            let mut client = C::connect(url).await?;
+            let mut client = C::connect(to).await?;
             for _ in 0..messages {
                 client.feed(&text).await?;
             }
@@ -137,14 +139,15 @@ pub(super) async fn drive<T: Tasks, C: Client>(work: Work, url: &str) -> Result<
             client.look(&mut seen).await?;
             Ok(meter.stop(seen))
         }
-        Work::Echo { bytes, messages } => {
-            let mut client = C::connect(url).await?;
-            let text = text(bytes);
+        Work::Echo { messages, .. } => {
+            let mut client = C::connect(to).await?;
+            let text = text(work);
             let mut seen = Seen::default();
             let mut times = RoundTrips::new(messages);
             let mut meter = Meter::start();
             for number in 0..messages + WARM_UP {
                 if number == WARM_UP {
+                    seen = Seen::default();
                     meter = Meter::start();
                 }
                 let begun = Instant::now();
@@ -156,11 +159,23 @@ pub(super) async fn drive<T: Tasks, C: Client>(work: Work, url: &str) -> Result<
             let done = meter.stop(seen);
             Ok(times.into_done(done))
         }
+        Work::Connect { connections } => {
+            let meter = Meter::start();
+            let mut clients = Vec::with_capacity(connections);
+            let mut seen = Seen::default();
+            for _ in 0..connections {
+                let mut client = C::connect(to).await?;
+                client.look(&mut seen).await?;
+                clients.push(client);
+            }
+            Ok(meter.stop(seen))
+        }
+        Work::Recover { connections } => recover::<T, C>(to, connections).await,
         Work::Idle { connections } => {
             let before = resident_bytes();
             let mut clients = Vec::with_capacity(connections);
             for _ in 0..connections {
-                let mut client = C::connect(url).await?;
+                let mut client = C::connect(to).await?;
                 // A connection that nobody reads is not one.
                 let (sender, receiver) = T::channel::<()>(1);
                 T::spawn(async move {
@@ -186,9 +201,9 @@ pub(super) async fn idle<T: Tasks>(memory_before: u64) -> Result<Done, Problem> 
     })
 }
 
-async fn hand_over<T: Tasks, C: Client>(url: &str, messages: u64) -> Result<Done, Problem> {
+async fn hand_over<T: Tasks, C: Client>(to: &Place, messages: u64) -> Result<Done, Problem> {
     let meter = Meter::start();
-    let mut client = C::connect(url).await?;
+    let mut client = C::connect(to).await?;
     let (sender, mut receiver) = T::channel(QUEUE);
     T::spawn(async move {
         for _ in 0..messages {
@@ -209,43 +224,117 @@ async fn hand_over<T: Tasks, C: Client>(url: &str, messages: u64) -> Result<Done
 }
 
 async fn paced<T: Tasks, C: Client>(
-    url: &str,
+    to: &Place,
     connections: usize,
     messages: u64,
 ) -> Result<Done, Problem> {
-    let received = Arc::new(AtomicU64::new(0));
+    let tally = Tally::new();
     for _ in 0..connections {
-        let mut client = C::connect(url).await?;
-        let received = Arc::clone(&received);
+        let mut client = C::connect(to).await?;
+        let tally = tally.clone();
         T::spawn(async move {
             let mut seen = Seen::default();
             while client.look(&mut seen).await.is_ok() {
-                received.fetch_add(1, Ordering::Relaxed);
+                tally.add(std::mem::take(&mut seen));
             }
         });
     }
-    Ok(pass::<T>(messages, || received.load(Ordering::Relaxed)).await)
+    Ok(pass::<T>(messages, || tally.seen()).await)
 }
 
 /// Measures while so many messages pass.
-pub(super) async fn pass<T: Tasks>(messages: u64, received: impl Fn() -> u64) -> Done {
+pub(super) async fn pass<T: Tasks>(messages: u64, seen: impl Fn() -> Seen) -> Done {
     let look_every = Duration::from_millis(20);
     // The first ones warm everything up.
-    let first = received() + messages / 10;
-    while received() < first {
+    let first = seen().messages + messages / 10;
+    while seen().messages < first {
         T::sleep(look_every).await;
     }
-    let before = received();
+    let before = seen();
     let meter = Meter::start();
-    while received() - before < messages {
+    while seen().messages - before.messages < messages {
         T::sleep(look_every).await;
     }
-    let passed = received() - before;
-    meter.stop(Seen {
-        messages: passed,
-        bytes: passed * PACED_BYTES as u64,
-        sum: 0,
-    })
+    meter.stop(since(before, seen()))
+}
+
+/// None of these clients dials again, so the program does: at once, and as long as it fails.
+async fn recover<T: Tasks, C: Client>(to: &Place, connections: usize) -> Result<Done, Problem> {
+    let tally = Tally::new();
+    for _ in 0..connections {
+        let tally = tally.clone();
+        let to = to.clone();
+        T::spawn(async move {
+            loop {
+                let Ok(mut client) = C::connect(&to).await else {
+                    T::sleep(Duration::from_millis(10)).await;
+                    continue;
+                };
+                let mut seen = Seen::default();
+                while client.look(&mut seen).await.is_ok() {
+                    tally.add(std::mem::take(&mut seen));
+                }
+            }
+        });
+    }
+    dropped::<T>(to, connections, || tally.seen()).await
+}
+
+/// Has all connections dropped once they are there, and measures until each is back.
+pub(super) async fn dropped<T: Tasks>(
+    to: &Place,
+    connections: usize,
+    seen: impl Fn() -> Seen,
+) -> Result<Done, Problem> {
+    let look_every = Duration::from_millis(5);
+    let connections = connections as u64;
+    while seen().messages < connections {
+        T::sleep(look_every).await;
+    }
+    let before = seen();
+    let meter = Meter::start();
+    let _asked = super::bare::ask_for(to, Service::Drop)?;
+    while seen().messages < 2 * connections {
+        T::sleep(look_every).await;
+    }
+    Ok(meter.stop(since(before, seen())))
+}
+
+fn since(before: Seen, now: Seen) -> Seen {
+    Seen {
+        messages: now.messages - before.messages,
+        bytes: now.bytes - before.bytes,
+        sum: now.sum - before.sum,
+    }
+}
+
+/// What many tasks saw together, of messages of [`SMALL_BYTES`]. Count and sum are added by one operation, so that looking
+/// costs what counting does.
+#[derive(Clone)]
+pub(super) struct Tally(Arc<AtomicU64>);
+
+impl Tally {
+    /// The count stands above the sum; each message adds 16 bits at most to that, and 2^24 of them fit.
+    const COUNT_SHIFT: u32 = 40;
+
+    pub(super) fn new() -> Self {
+        Self(Arc::new(AtomicU64::new(0)))
+    }
+
+    pub(super) fn add(&self, seen: Seen) {
+        let both = seen.messages << Self::COUNT_SHIFT | seen.sum;
+        self.0.fetch_add(both, Ordering::Relaxed);
+    }
+
+    pub(super) fn seen(&self) -> Seen {
+        let both = self.0.load(Ordering::Relaxed);
+        let messages = both >> Self::COUNT_SHIFT;
+        Seen {
+            messages,
+            bytes: messages * SMALL_BYTES as u64,
+            sum: both & ((1 << Self::COUNT_SHIFT) - 1),
+        }
+    }
 }
 
 /// How long messages took there and back.
@@ -271,7 +360,7 @@ impl RoundTrips {
         }
     }
 
-    pub(super) fn into_done(mut self, done: Done) -> Done {
+    pub(super) fn into_done(mut self, mut done: Done) -> Done {
         self.nanos.sort_unstable();
         let last = self.nanos.len().saturating_sub(1);
         let at = |thousandths: usize| {
@@ -280,13 +369,24 @@ impl RoundTrips {
                 .copied()
                 .unwrap_or(0)
         };
-        Done {
-            round_trip_nanos: Some([at(500), at(990), at(999)]),
-            ..done
-        }
+        done.round_trip_nanos = Some([at(500), at(990), at(999)]);
+        done
     }
 }
 
-pub(super) fn text(bytes: usize) -> String {
-    String::from_utf8(crate::peer::text(bytes)).expect("it is ASCII")
+/// The text that a contestant sends.
+pub(super) fn text(work: Work) -> String {
+    let text = match work {
+        Work::Deflate { bytes, .. } => quotes(bytes),
+        Work::Send { bytes, .. } | Work::Echo { bytes, .. } => letters(bytes),
+        Work::Receive { .. }
+        | Work::HandOver { .. }
+        | Work::Inflate { .. }
+        | Work::ReceiveTls { .. }
+        | Work::Paced { .. }
+        | Work::Connect { .. }
+        | Work::Recover { .. }
+        | Work::Idle { .. } => Vec::new(),
+    };
+    String::from_utf8(text).expect("it is ASCII")
 }

@@ -2,6 +2,8 @@
 //! checks that they are UTF-8. Its payloads are borrowed from the connection until the next read, so that a message that is
 //! handed over has to be copied.
 
+use std::sync::Arc;
+
 use ::fastwebsockets::{FragmentCollector, Frame, OpCode, Payload, handshake};
 use bytes::Bytes;
 use http_body_util::Empty;
@@ -10,8 +12,9 @@ use hyper::header::{CONNECTION, HOST, UPGRADE};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
-use super::{Problem, drive};
+use super::{Place, Problem, drive};
 use crate::work::Seen;
 
 pub(super) struct Client(FragmentCollector<TokioIo<Upgraded>>);
@@ -27,20 +30,27 @@ impl<F: Future<Output: Send> + Send + 'static> hyper::rt::Executor<F> for Spawn 
 impl drive::Client for Client {
     type Message = Vec<u8>;
 
-    async fn connect(url: &str) -> Result<Self, Problem> {
-        let authority = url.split('/').nth(2).ok_or("no authority")?;
+    async fn connect(to: &Place) -> Result<Self, Problem> {
+        let authority = to.host_and_port()?;
         let stream = TcpStream::connect(authority).await?;
         stream.set_nodelay(true)?;
         let request = Request::builder()
             .method("GET")
-            .uri(url.replacen("ws", "http", 1))
+            .uri(to.url.replacen("ws", "http", 1))
             .header(HOST, authority)
             .header(UPGRADE, "websocket")
             .header(CONNECTION, "upgrade")
             .header("Sec-WebSocket-Key", handshake::generate_key())
             .header("Sec-WebSocket-Version", "13")
             .body(Empty::<Bytes>::new())?;
-        let (socket, _) = handshake::client(&Spawn, request, stream).await?;
+        let (socket, _) = match &to.tls {
+            None => handshake::client(&Spawn, request, stream).await?,
+            Some(config) => {
+                let connector = TlsConnector::from(Arc::clone(config));
+                let stream = connector.connect(to.server_name()?, stream).await?;
+                handshake::client(&Spawn, request, stream).await?
+            }
+        };
         Ok(Self(FragmentCollector::new(socket)))
     }
 

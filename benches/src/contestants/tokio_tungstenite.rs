@@ -1,11 +1,13 @@
 //! tokio-tungstenite with its defaults, and without Nagle's algorithm, as its documentation advises for small messages.
 
 use ::tokio_tungstenite::tungstenite::{Bytes, Message};
-use ::tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+use ::tokio_tungstenite::{
+    Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config,
+};
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpStream;
 
-use super::{Problem, drive};
+use super::{Place, Problem, drive};
 use crate::work::Seen;
 
 pub(super) struct Client(WebSocketStream<MaybeTlsStream<TcpStream>>);
@@ -19,8 +21,9 @@ impl Client {
 impl drive::Client for Client {
     type Message = Bytes;
 
-    async fn connect(url: &str) -> Result<Self, Problem> {
-        let (socket, _) = connect_async_with_config(url, None, true).await?;
+    async fn connect(to: &Place) -> Result<Self, Problem> {
+        let connector = to.tls.clone().map(Connector::Rustls);
+        let (socket, _) = connect_async_tls_with_config(&to.url, None, true, connector).await?;
         Ok(Self(socket))
     }
 

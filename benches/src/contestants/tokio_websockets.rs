@@ -1,10 +1,13 @@
 //! tokio-websockets with its defaults.
 
-use ::tokio_websockets::{ClientBuilder, MaybeTlsStream, Message, Payload, WebSocketStream};
+use ::tokio_websockets::{
+    ClientBuilder, Connector, MaybeTlsStream, Message, Payload, WebSocketStream,
+};
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
-use super::{Problem, drive};
+use super::{Place, Problem, drive};
 use crate::work::Seen;
 
 pub(super) struct Client(WebSocketStream<MaybeTlsStream<TcpStream>>);
@@ -26,8 +29,12 @@ impl AsRef<[u8]> for Taken {
 impl drive::Client for Client {
     type Message = Taken;
 
-    async fn connect(url: &str) -> Result<Self, Problem> {
-        let (socket, _) = ClientBuilder::new().uri(url)?.connect().await?;
+    async fn connect(to: &Place) -> Result<Self, Problem> {
+        let connector = to.tls.clone().map_or(Connector::Plain, |config| {
+            Connector::Rustls(TlsConnector::from(config))
+        });
+        let builder = ClientBuilder::new().uri(&to.url)?.connector(&connector);
+        let (socket, _) = builder.connect().await?;
         Ok(Self(socket))
     }
 

@@ -1,13 +1,17 @@
 //! async-tungstenite with its defaults, on smol and on async-std, without Nagle's algorithm.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_tungstenite::stream::Stream;
 use async_tungstenite::tungstenite::{Bytes, Message};
 use async_tungstenite::{WebSocketStream, client_async};
+use futures_rustls::TlsConnector;
+use futures_rustls::client::TlsStream;
 use futures_util::{AsyncRead, AsyncWrite, SinkExt, StreamExt};
 
-use super::{Problem, drive};
+use super::{Place, Problem, drive};
 use crate::work::{Done, Seen, Work};
 
 pub(super) struct Smol;
@@ -63,15 +67,13 @@ impl drive::Tasks for AsyncStd {
     }
 }
 
-pub(super) fn on_smol(work: Work, url: &str) -> Result<Done, Problem> {
-    smol::block_on(drive::drive::<Smol, Client<smol::net::TcpStream>>(
-        work, url,
-    ))
+pub(super) fn on_smol(work: Work, to: &Place) -> Result<Done, Problem> {
+    smol::block_on(drive::drive::<Smol, Client<smol::net::TcpStream>>(work, to))
 }
 
-pub(super) fn on_async_std(work: Work, url: &str) -> Result<Done, Problem> {
+pub(super) fn on_async_std(work: Work, to: &Place) -> Result<Done, Problem> {
     async_std::task::block_on(drive::drive::<AsyncStd, Client<async_std::net::TcpStream>>(
-        work, url,
+        work, to,
     ))
 }
 
@@ -96,7 +98,7 @@ impl Tcp for async_std::net::TcpStream {
     }
 }
 
-struct Client<S>(WebSocketStream<S>);
+struct Client<S>(WebSocketStream<Stream<S, TlsStream<S>>>);
 
 impl<S: Tcp> Client<S> {
     async fn next(&mut self) -> Result<Message, Problem> {
@@ -107,10 +109,16 @@ impl<S: Tcp> Client<S> {
 impl<S: Tcp> drive::Client for Client<S> {
     type Message = Bytes;
 
-    async fn connect(url: &str) -> Result<Self, Problem> {
-        let authority = url.split('/').nth(2).ok_or("no authority")?;
-        let stream = <S as Tcp>::connect(authority).await?;
-        let (socket, _) = client_async(url, stream).await?;
+    async fn connect(to: &Place) -> Result<Self, Problem> {
+        let stream = <S as Tcp>::connect(to.host_and_port()?).await?;
+        let stream = match &to.tls {
+            None => Stream::Plain(stream),
+            Some(config) => {
+                let connector = TlsConnector::from(Arc::clone(config));
+                Stream::Tls(connector.connect(to.server_name()?, stream).await?)
+            }
+        };
+        let (socket, _) = client_async(&to.url, stream).await?;
         Ok(Self(socket))
     }
 

@@ -3,10 +3,27 @@
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Data, OpCode};
 
+/// Whether a message is compressed (RFC 7692 §6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Compressed {
+    No,
+    Yes,
+}
+
 /// Appends an unmasked frame with a text message.
 pub(super) fn append_text(out: &mut Vec<u8>, payload: &[u8]) {
+    append(out, payload, Compressed::No);
+}
+
+/// Appends an unmasked frame with a text message that was compressed.
+pub(super) fn append_compressed(out: &mut Vec<u8>, payload: &[u8]) {
+    append(out, payload, Compressed::Yes);
+}
+
+fn append(out: &mut Vec<u8>, payload: &[u8], compressed: Compressed) {
     let header = FrameHeader {
         opcode: OpCode::Data(Data::Text),
+        rsv1: compressed == Compressed::Yes,
         ..FrameHeader::default()
     };
     header
@@ -33,7 +50,7 @@ impl Reader {
 
     /// The next data message, unmasked in place; `None` if more bytes are needed. Fragments and control frames are passed
     /// over: the contestants are not asked for any.
-    pub(super) fn next(&mut self) -> Option<&[u8]> {
+    pub(super) fn next(&mut self) -> Option<(&[u8], Compressed)> {
         loop {
             let mut cursor = std::io::Cursor::new(&self.bytes[self.at..]);
             let (header, len) = FrameHeader::parse(&mut cursor).ok()??;
@@ -45,11 +62,15 @@ impl Reader {
             }
             self.at = end;
             if header.opcode == OpCode::Data(Data::Text) && header.is_final {
+                let compressed = match header.rsv1 {
+                    true => Compressed::Yes,
+                    false => Compressed::No,
+                };
                 let payload = &mut self.bytes[start..end];
                 for (byte, mask) in payload.iter_mut().zip(header.mask?.iter().cycle()) {
                     *byte ^= mask;
                 }
-                return Some(&self.bytes[start..end]);
+                return Some((&self.bytes[start..end], compressed));
             }
         }
     }

@@ -1,21 +1,25 @@
 //! The server that all contestants have: raw sockets on one thread, so that it costs as little as it can.
 
+mod compression;
 mod frames;
+mod tls;
 
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::LocalSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tungstenite::handshake::derive_accept_key;
 
-use crate::work::{PACED_BYTES, Service};
-use frames::{Reader, append_text};
+use crate::work::{DONE, SMALL_BYTES, Service, letters, quotes};
+use compression::{Inflater, compress};
+use frames::{Compressed, Reader, append_compressed, append_text};
 
 /// How many paced connections have their turn at once, how often, and how many messages each gets.
 const TURN: usize = 100;
@@ -25,7 +29,25 @@ const BURST: usize = 4;
 /// About how much a blast writes at once.
 const BLAST_BYTES: usize = 256 << 10;
 
-/// Serves for ever, and says first on which port.
+/// Where the peer listens.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Address {
+    /// Of `ws://127.0.0.1`.
+    pub port: u16,
+    /// Of `wss://127.0.0.1`.
+    pub tls_port: u16,
+    /// Who vouches for its certificate, as PEM.
+    pub authority: String,
+}
+
+/// Connections that are served together.
+#[derive(Default)]
+struct Shared {
+    paced: RefCell<Vec<OwnedWriteHalf>>,
+    greeted: RefCell<Vec<OwnedWriteHalf>>,
+}
+
+/// Serves for ever, and first prints its [`Address`] as a line of JSON.
 ///
 /// # Errors
 /// The system has no port.
@@ -35,41 +57,81 @@ pub fn serve() -> io::Result<()> {
         .build()?;
     LocalSet::new().block_on(&runtime, async {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        println!("{}", listener.local_addr()?.port());
-        let paced = Rc::new(RefCell::new(Vec::new()));
-        tokio::task::spawn_local(pace(Rc::clone(&paced)));
+        let tls_listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let (acceptor, authority) = tls::acceptor().map_err(io::Error::other)?;
+        let address = Address {
+            port: listener.local_addr()?.port(),
+            tls_port: tls_listener.local_addr()?.port(),
+            authority,
+        };
+        println!("{}", serde_json::to_string(&address)?);
+        let shared = Rc::new(Shared::default());
+        tokio::task::spawn_local(pace(Rc::clone(&shared)));
+        tokio::task::spawn_local(async move {
+            while let Ok((stream, _)) = tls_listener.accept().await {
+                let acceptor = acceptor.clone();
+                tokio::task::spawn_local(async move {
+                    // A contestant that goes away is no news.
+                    let _ = tls_connection(&acceptor, stream).await;
+                });
+            }
+        });
         loop {
             let (stream, _) = listener.accept().await?;
-            let paced = Rc::clone(&paced);
+            let shared = Rc::clone(&shared);
             tokio::task::spawn_local(async move {
-                // A contestant that goes away is no news.
-                let _ = connection(stream, &paced).await;
+                let _ = connection(stream, &shared).await;
             });
         }
     })
 }
 
-type Paced = RefCell<Vec<OwnedWriteHalf>>;
-
-async fn connection(mut stream: TcpStream, paced: &Paced) -> io::Result<()> {
+async fn connection(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let service = upgrade(&mut stream).await?;
-    match service {
-        Service::Blast { bytes, messages } => blast(&mut stream, bytes, messages).await?,
+    match upgrade(&mut stream).await? {
+        Service::Blast { bytes, messages } => {
+            blast(&mut stream, &text_frame(&letters(bytes)), messages).await?;
+        }
+        Service::Squeeze { bytes, messages } => {
+            let mut frame = Vec::new();
+            append_compressed(&mut frame, &compress(&quotes(bytes)));
+            blast(&mut stream, &frame, messages).await?;
+        }
         Service::Pace => {
             let (mut read, write) = stream.into_split();
-            paced.borrow_mut().push(write);
+            shared.paced.borrow_mut().push(write);
             return until_gone(&mut read).await;
         }
-        Service::Sink { messages } => sink(&mut stream, messages).await?,
+        Service::Greet => {
+            let (mut read, mut write) = stream.into_split();
+            write.write_all(&text_frame(&letters(SMALL_BYTES))).await?;
+            shared.greeted.borrow_mut().push(write);
+            return until_gone(&mut read).await;
+        }
+        Service::Drop => shared.greeted.borrow_mut().clear(),
+        Service::Sink { bytes, messages } => sink(&mut stream, &letters(bytes), messages).await?,
+        Service::Unsqueeze { bytes, messages } => {
+            sink(&mut stream, &quotes(bytes), messages).await?;
+        }
         Service::Echo => return echo(&mut stream).await,
         Service::Silence => {}
     }
     until_gone(&mut stream).await
 }
 
+async fn tls_connection(acceptor: &tls::Acceptor, stream: TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut stream = acceptor.accept(stream).await?;
+    let Service::Blast { bytes, messages } = upgrade(&mut stream).await? else {
+        return Err(io::ErrorKind::Unsupported.into());
+    };
+    blast(&mut stream, &text_frame(&letters(bytes)), messages).await?;
+    stream.flush().await?;
+    until_gone(&mut stream).await
+}
+
 /// Reads the request, and answers it.
-async fn upgrade(stream: &mut TcpStream) -> io::Result<Service> {
+async fn upgrade(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<Service> {
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") {
         if stream.read_buf(&mut request).await? == 0 {
@@ -91,45 +153,57 @@ async fn upgrade(stream: &mut TcpStream) -> io::Result<Service> {
             .then(|| value.trim())
     });
     let accept = derive_accept_key(key.ok_or_else(wrong)?.as_bytes());
+    let extensions = match service {
+        Service::Squeeze { .. } | Service::Unsqueeze { .. } => {
+            "Sec-WebSocket-Extensions: permessage-deflate\r\n"
+        }
+        Service::Blast { .. }
+        | Service::Pace
+        | Service::Sink { .. }
+        | Service::Echo
+        | Service::Greet
+        | Service::Drop
+        | Service::Silence => "",
+    };
     let response = format!(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n{extensions}\r\n"
     );
     stream.write_all(response.as_bytes()).await?;
     Ok(service)
 }
 
-/// The text that messages are made of.
-pub(crate) fn text(bytes: usize) -> Vec<u8> {
-    (b'a'..=b'z').cycle().take(bytes).collect()
+fn text_frame(payload: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    append_text(&mut frame, payload);
+    frame
 }
 
-async fn blast(stream: &mut TcpStream, bytes: usize, messages: u64) -> io::Result<()> {
-    let mut frames = Vec::new();
-    append_text(&mut frames, &text(bytes));
-    let frame = frames.len();
-    let at_once = (BLAST_BYTES / frame).max(1);
-    let mut block = frames.repeat(at_once);
+async fn blast(
+    stream: &mut (impl AsyncWrite + Unpin),
+    frame: &[u8],
+    messages: u64,
+) -> io::Result<()> {
+    let at_once = (BLAST_BYTES / frame.len()).max(1);
+    let mut block = frame.repeat(at_once);
     let mut left = messages;
     while left > 0 {
         let now = left.min(at_once as u64);
-        block.truncate(frame * usize::try_from(now).unwrap_or(at_once));
+        block.truncate(frame.len() * usize::try_from(now).unwrap_or(at_once));
         stream.write_all(&block).await?;
         left -= now;
     }
     Ok(())
 }
 
-async fn pace(paced: Rc<Paced>) {
-    let mut burst = Vec::new();
-    for _ in 0..BURST {
-        append_text(&mut burst, &text(PACED_BYTES));
-    }
+async fn pace(shared: Rc<Shared>) {
+    let burst = text_frame(&letters(SMALL_BYTES)).repeat(BURST);
     let mut ticks = interval(TURN_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut next = 0;
     loop {
         ticks.tick().await;
-        let mut connections = paced.borrow_mut();
+        let mut connections = shared.paced.borrow_mut();
         for _ in 0..TURN.min(connections.len()) {
             next %= connections.len().max(1);
             // A burst fits into what the kernel holds, unless a contestant reads no more: then it is out.
@@ -142,20 +216,29 @@ async fn pace(paced: Rc<Paced>) {
     }
 }
 
-async fn sink(stream: &mut TcpStream, messages: u64) -> io::Result<()> {
+/// Takes messages until there were enough, and says so only if each was `expected`.
+async fn sink(stream: &mut TcpStream, expected: &[u8], messages: u64) -> io::Result<()> {
     let mut reader = Reader::default();
+    let mut inflater = Inflater::new(expected.len());
     let mut left = messages;
     while left > 0 {
-        while left > 0 && reader.next().is_some() {
+        while left > 0
+            && let Some((payload, compressed)) = reader.next()
+        {
+            let is_expected = match compressed {
+                Compressed::No => payload == expected,
+                Compressed::Yes => inflater.inflate(payload)? == expected,
+            };
+            if !is_expected {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
             left -= 1;
         }
         if left > 0 && read(stream, &mut reader).await? == 0 {
             return Ok(());
         }
     }
-    let mut done = Vec::new();
-    append_text(&mut done, b"done");
-    stream.write_all(&done).await
+    stream.write_all(&text_frame(DONE)).await
 }
 
 async fn echo(stream: &mut TcpStream) -> io::Result<()> {
@@ -163,7 +246,7 @@ async fn echo(stream: &mut TcpStream) -> io::Result<()> {
     let mut answer = Vec::new();
     loop {
         answer.clear();
-        while let Some(payload) = reader.next() {
+        while let Some((payload, _)) = reader.next() {
             append_text(&mut answer, payload);
         }
         stream.write_all(&answer).await?;
