@@ -5,4 +5,5 @@ pub mod compare;
 pub mod contestants;
 pub mod measure;
 pub mod peer;
+pub mod subjects;
 pub mod work;

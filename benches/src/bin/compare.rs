@@ -24,7 +24,7 @@ const PEER_CPU: usize = 1;
 struct Arguments {
     #[command(subcommand)]
     part: Option<Part>,
-    /// Only the rows whose names contain this; `--list` prints them.
+    /// Only the row of this name, or the rows whose names contain it; `--list` prints them.
     #[arg(long, default_value = "")]
     row: String,
     /// How often everybody does each work.
@@ -81,9 +81,13 @@ fn contest(who: Contestant, row: &str, peer: &str) -> Result<(), Problem> {
 }
 
 fn compare(arguments: &Arguments) -> Result<(), Problem> {
+    let exact = ROWS.iter().any(|row| row.name == arguments.row);
     let rows: Vec<_> = ROWS
         .iter()
-        .filter(|row| row.name.contains(&arguments.row))
+        .filter(|row| match exact {
+            true => row.name == arguments.row,
+            false => row.name.contains(&arguments.row),
+        })
         .collect();
     if rows.is_empty() {
         return Err(format!("no row's name contains `{}`", arguments.row).into());

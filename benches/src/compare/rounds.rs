@@ -1,14 +1,14 @@
 //! Rounds: in each, everybody does the work once, one after the other.
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use serde::Serialize;
 
 use super::measures::{Measure, Summary, median, paired_ratio};
 use super::rows::Row;
 use crate::contestants::{Contestant, Part, Problem, RunsOn};
+use crate::peer::Running;
 use crate::work::Done;
 
 /// What the rounds of a row came to.
@@ -101,28 +101,11 @@ fn summarise(row: &Row, contestants: &mut [Results]) {
     }
 }
 
-/// A child that goes when it is no longer needed.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 fn once(program: &Path, row: &Row, contestant: Contestant) -> Result<Done, Problem> {
-    let mut peer = Command::new(program)
-        .arg("peer")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .map(Running)?;
-    let mut address = String::new();
-    let stdout = peer.0.stdout.take().ok_or("the peer says nothing")?;
-    BufReader::new(stdout).read_line(&mut address)?;
+    let peer = Running::start(program)?;
+    let address = serde_json::to_string(peer.address())?;
     let name = serde_json::to_string(&contestant)?;
-    let arguments = ["contest", name.trim_matches('"'), row.name, address.trim()];
+    let arguments = ["contest", name.trim_matches('"'), row.name, &address];
     let counts = counts_calls(row).then(CallCount::new);
     let mut command = match &counts {
         None => Command::new(program),

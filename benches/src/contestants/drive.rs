@@ -286,18 +286,21 @@ pub(super) async fn dropped<T: Tasks>(
     connections: usize,
     seen: impl Fn() -> Seen,
 ) -> Result<Done, Problem> {
-    let look_every = Duration::from_millis(5);
     let connections = connections as u64;
-    while seen().messages < connections {
-        T::sleep(look_every).await;
-    }
+    until::<T>(|| seen().messages >= connections).await;
     let before = seen();
     let meter = Meter::start();
     let _asked = super::bare::ask_for(to, Service::Drop)?;
-    while seen().messages < 2 * connections {
-        T::sleep(look_every).await;
-    }
+    until::<T>(|| seen().messages >= 2 * connections).await;
     Ok(meter.stop(since(before, seen())))
+}
+
+/// Looks until it is so: every 5 ms, and later after each further hundredth of the time, so that looking costs little.
+pub(super) async fn until<T: Tasks>(is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        T::sleep(Duration::from_millis(5).max(begun.elapsed() / 100)).await;
+    }
 }
 
 fn since(before: Seen, now: Seen) -> Seen {

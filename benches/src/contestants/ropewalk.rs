@@ -8,7 +8,7 @@ use ropewalk_core::settings::Deflate;
 use ropewalk_driver::{Batch, Connect, ConnectionHandle, Fleet, Runtime, Verdict};
 
 use super::drive::{
-    Meter, RoundTrips, Tally, Tasks, Tokio, dropped, idle, pass, text, tokio_runtime,
+    Meter, RoundTrips, Tally, Tasks, Tokio, dropped, idle, pass, text, tokio_runtime, until,
 };
 use super::tungstenite_elsewhere::{AsyncStd, Smol};
 use super::{Place, Problem};
@@ -87,9 +87,7 @@ async fn drive<R: Runtime, T: Tasks>(work: Work, to: &Place) -> Result<Done, Pro
             let fleet = fleet::<R>()?;
             let tally = Tally::new();
             let handles = processed(&fleet, connect, connections, &tally);
-            while tally.seen().messages < connections as u64 {
-                T::sleep(std::time::Duration::from_millis(5)).await;
-            }
+            until::<T>(|| tally.seen().messages >= connections as u64).await;
             let done = meter.stop(tally.seen());
             drop(handles);
             Ok(done)

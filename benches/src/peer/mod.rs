@@ -2,6 +2,7 @@
 
 mod compression;
 mod frames;
+mod running;
 mod tls;
 
 use std::cell::RefCell;
@@ -20,6 +21,7 @@ use tungstenite::handshake::derive_accept_key;
 use crate::work::{DONE, SMALL_BYTES, Service, letters, quotes};
 use compression::{Inflater, compress};
 use frames::{Compressed, Reader, append_compressed, append_text};
+pub use running::Running;
 
 /// How many paced connections have their turn at once, how often, and how many messages each gets.
 const TURN: usize = 100;
@@ -93,9 +95,7 @@ async fn connection(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
             blast(&mut stream, &text_frame(&letters(bytes)), messages).await?;
         }
         Service::Squeeze { bytes, messages } => {
-            let mut frame = Vec::new();
-            append_compressed(&mut frame, &compress(&quotes(bytes)));
-            blast(&mut stream, &frame, messages).await?;
+            blast(&mut stream, &compressed_frame(&quotes(bytes)), messages).await?;
         }
         Service::Pace => {
             let (mut read, write) = stream.into_split();
@@ -173,9 +173,17 @@ async fn upgrade(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Resu
     Ok(service)
 }
 
-fn text_frame(payload: &[u8]) -> Vec<u8> {
+/// A text message as a server sends it.
+pub fn text_frame(payload: &[u8]) -> Vec<u8> {
     let mut frame = Vec::new();
     append_text(&mut frame, payload);
+    frame
+}
+
+/// The same, compressed (RFC 7692).
+pub(crate) fn compressed_frame(message: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    append_compressed(&mut frame, &compress(message));
     frame
 }
 
