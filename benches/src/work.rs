@@ -97,7 +97,10 @@ pub enum Service {
         messages: u64,
     },
     /// Four text messages of [`SMALL_BYTES`], whenever its turn comes.
-    Pace,
+    Pace {
+        /// Nothing is sent before so many connections are there.
+        connections: usize,
+    },
     /// Takes so many messages of so many bytes, and says `done`.
     Sink {
         /// How long each message is.
@@ -136,7 +139,7 @@ impl Work {
             | Self::HandOver { bytes, messages }
             | Self::ReceiveTls { bytes, messages } => Service::Blast { bytes, messages },
             Self::Inflate { bytes, messages } => Service::Squeeze { bytes, messages },
-            Self::Paced { .. } => Service::Pace,
+            Self::Paced { connections, .. } => Service::Pace { connections },
             Self::Send { bytes, messages } => Service::Sink { bytes, messages },
             Self::Deflate { bytes, messages } => Service::Unsqueeze { bytes, messages },
             Self::Echo { .. } => Service::Echo,
@@ -237,7 +240,7 @@ impl Service {
         match self {
             Self::Blast { bytes, messages } => format!("/blast/{bytes}/{messages}"),
             Self::Squeeze { bytes, messages } => format!("/squeeze/{bytes}/{messages}"),
-            Self::Pace => "/pace".to_owned(),
+            Self::Pace { connections } => format!("/pace/{connections}"),
             Self::Sink { bytes, messages } => format!("/sink/{bytes}/{messages}"),
             Self::Unsqueeze { bytes, messages } => format!("/unsqueeze/{bytes}/{messages}"),
             Self::Echo => "/echo".to_owned(),
@@ -252,13 +255,26 @@ impl Service {
         let mut parts = path.strip_prefix('/')?.split('/');
         let service = parts.next()?;
         let mut number = || parts.next()?.parse::<u64>().ok();
-        let mut sizes = || Some((usize::try_from(number()?).ok()?, number()?));
         Some(match service {
-            "blast" => sizes().map(|(bytes, messages)| Self::Blast { bytes, messages })?,
-            "squeeze" => sizes().map(|(bytes, messages)| Self::Squeeze { bytes, messages })?,
-            "sink" => sizes().map(|(bytes, messages)| Self::Sink { bytes, messages })?,
-            "unsqueeze" => sizes().map(|(bytes, messages)| Self::Unsqueeze { bytes, messages })?,
-            "pace" => Self::Pace,
+            "blast" => Self::Blast {
+                bytes: usize::try_from(number()?).ok()?,
+                messages: number()?,
+            },
+            "squeeze" => Self::Squeeze {
+                bytes: usize::try_from(number()?).ok()?,
+                messages: number()?,
+            },
+            "sink" => Self::Sink {
+                bytes: usize::try_from(number()?).ok()?,
+                messages: number()?,
+            },
+            "unsqueeze" => Self::Unsqueeze {
+                bytes: usize::try_from(number()?).ok()?,
+                messages: number()?,
+            },
+            "pace" => Self::Pace {
+                connections: usize::try_from(number()?).ok()?,
+            },
             "echo" => Self::Echo,
             "greet" => Self::Greet,
             "drop" => Self::Drop,
@@ -351,7 +367,7 @@ mod tests {
                 bytes: 1,
                 messages: 2,
             },
-            Service::Pace,
+            Service::Pace { connections: 5 },
             Service::Sink {
                 bytes: 1_000,
                 messages: 9,

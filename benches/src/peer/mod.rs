@@ -5,7 +5,7 @@ mod frames;
 mod running;
 mod tls;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -46,6 +46,8 @@ pub struct Address {
 #[derive(Default)]
 struct Shared {
     paced: RefCell<Vec<OwnedWriteHalf>>,
+    /// All that are to be paced have been there.
+    is_pacing: Cell<bool>,
     greeted: RefCell<Vec<OwnedWriteHalf>>,
 }
 
@@ -97,9 +99,12 @@ async fn connection(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
         Service::Squeeze { bytes, messages } => {
             blast(&mut stream, &compressed_frame(&quotes(bytes)), messages).await?;
         }
-        Service::Pace => {
+        Service::Pace { connections } => {
             let (mut read, write) = stream.into_split();
             shared.paced.borrow_mut().push(write);
+            if shared.paced.borrow().len() == connections {
+                shared.is_pacing.set(true);
+            }
             return until_gone(&mut read).await;
         }
         Service::Greet => {
@@ -158,7 +163,7 @@ async fn upgrade(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Resu
             "Sec-WebSocket-Extensions: permessage-deflate\r\n"
         }
         Service::Blast { .. }
-        | Service::Pace
+        | Service::Pace { .. }
         | Service::Sink { .. }
         | Service::Echo
         | Service::Greet
@@ -211,6 +216,9 @@ async fn pace(shared: Rc<Shared>) {
     let mut next = 0;
     loop {
         ticks.tick().await;
+        if !shared.is_pacing.get() {
+            continue;
+        }
         let mut connections = shared.paced.borrow_mut();
         for _ in 0..TURN.min(connections.len()) {
             next %= connections.len().max(1);
