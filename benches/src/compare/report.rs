@@ -1,0 +1,68 @@
+//! The results, as people read them.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use super::{Machine, Rounds, Summary};
+
+/// Everything that was measured.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Where.
+    pub machine: Machine,
+    /// How, as it was typed.
+    pub command: String,
+    /// How often everybody did each work.
+    pub rounds: usize,
+    /// Row by row.
+    pub rows: Vec<Rounds>,
+}
+
+/// One row as a table: for each measure the median, the best and the worst round, and the ratio to the best peer.
+pub fn markdown(rounds: &Rounds) -> String {
+    let mut text = format!("### {}\n\n|", rounds.title);
+    let measures = rounds.contestants.first();
+    let measures = measures.map_or(&[][..], |first| &first.summaries);
+    let mut line = "|---|".to_owned();
+    for summary in measures {
+        let _ = write!(text, " | {} | best … worst | ratio", summary.measure.name());
+        line.push_str("---:|---:|---:|");
+    }
+    let _ = write!(text, " |\n{line}\n");
+    for result in &rounds.contestants {
+        let _ = write!(text, "| {}", result.contestant.name());
+        for summary in &result.summaries {
+            let Summary {
+                median,
+                min,
+                max,
+                ratio,
+                ..
+            } = *summary;
+            let digits = digits(median);
+            let _ = write!(
+                text,
+                " | {median:.digits$} | {min:.digits$} … {max:.digits$} | "
+            );
+            match ratio {
+                Some(ratio) => {
+                    let _ = write!(text, "{ratio:.2}");
+                }
+                None => text.push('–'),
+            }
+        }
+        text.push_str(" |\n");
+    }
+    text
+}
+
+/// Three that mean something.
+fn digits(value: f64) -> usize {
+    match value.abs() {
+        ..1.0 => 4,
+        1.0..10.0 => 2,
+        10.0..100.0 => 1,
+        _ => 0,
+    }
+}

@@ -1,0 +1,176 @@
+//! Rounds: in each, everybody does the work once, one after the other.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde::Serialize;
+
+use super::measures::{Measure, Summary, median, paired_ratio};
+use super::rows::Row;
+use crate::contestants::{Contestant, Part, Problem, RunsOn};
+use crate::peer::Running;
+use crate::work::Done;
+
+/// What the rounds of a row came to.
+#[derive(Debug, Serialize)]
+pub struct Rounds {
+    /// The row's name.
+    pub row: &'static str,
+    /// The row, for people.
+    pub title: &'static str,
+    /// Everybody who did the work.
+    pub contestants: Vec<Results>,
+}
+
+/// One contestant's results, round by round.
+#[derive(Debug, Serialize)]
+pub struct Results {
+    /// Who.
+    pub contestant: Contestant,
+    /// Each round.
+    pub rounds: Vec<Done>,
+    /// What they come to, measure by measure.
+    pub summaries: Vec<Summary>,
+}
+
+/// Runs all rounds of a row. `program` is this program, which is also the peer and every contestant; `told` is called after
+/// each piece of work. Each round begins with another contestant.
+///
+/// # Errors
+/// A process that could not be started or that failed, or one that saw other messages than the peer sent.
+pub fn run(
+    program: &Path,
+    row: &Row,
+    rounds: usize,
+    told: impl Fn(Contestant, &Done),
+) -> Result<Rounds, Problem> {
+    let mut contestants: Vec<_> = row
+        .who
+        .iter()
+        .map(|contestant| Results {
+            contestant: *contestant,
+            rounds: Vec::new(),
+            summaries: Vec::new(),
+        })
+        .collect();
+    let everybody = contestants.len();
+    for round in 0..rounds {
+        for turn in 0..everybody {
+            let result = &mut contestants[(round + turn) % everybody];
+            let done = once(program, row, result.contestant)?;
+            told(result.contestant, &done);
+            result.rounds.push(done);
+        }
+    }
+    summarise(row, &mut contestants);
+    Ok(Rounds {
+        row: row.name,
+        title: row.title,
+        contestants,
+    })
+}
+
+fn summarise(row: &Row, contestants: &mut [Results]) {
+    for measure in row.measures {
+        let values: Vec<Vec<f64>> = contestants
+            .iter()
+            .map(|it| it.rounds.iter().map(|done| measure.of(row.work, done)))
+            .map(Iterator::collect)
+            .collect();
+        for at in 0..contestants.len() {
+            let own = &values[at];
+            let runs_on = match contestants[at].contestant.runs_on() {
+                RunsOn::Nothing => RunsOn::Tokio,
+                runtime @ (RunsOn::Tokio | RunsOn::Smol | RunsOn::AsyncStd) => runtime,
+            };
+            let peer = contestants
+                .iter()
+                .zip(&values)
+                .filter(|(it, _)| it.contestant.part() == Part::Peer)
+                .filter(|(it, _)| it.contestant.runs_on() == runs_on)
+                .min_by(|(_, one), (_, other)| median(one).total_cmp(&median(other)));
+            let ratio = peer.map(|(_, peer)| paired_ratio(own, peer));
+            contestants[at].summaries.push(Summary {
+                measure: *measure,
+                median: median(own),
+                min: own.iter().copied().fold(f64::INFINITY, f64::min),
+                max: own.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+                ratio: ratio.filter(|ratio| ratio.is_finite()),
+            });
+        }
+    }
+}
+
+fn once(program: &Path, row: &Row, contestant: Contestant) -> Result<Done, Problem> {
+    let peer = Running::start(program)?;
+    let address = serde_json::to_string(peer.address())?;
+    let name = serde_json::to_string(&contestant)?;
+    let arguments = ["contest", name.trim_matches('"'), row.name, &address];
+    let counts = counts_calls(row).then(CallCount::new);
+    let mut command = match &counts {
+        None => Command::new(program),
+        Some(count) => count.command(program),
+    };
+    let output = command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()?;
+    let who = contestant.name();
+    if !output.status.success() {
+        return Err(format!("{who} did not do `{}`", row.title).into());
+    }
+    let mut done: Done = serde_json::from_slice(&output.stdout)?;
+    let is_all = match contestant.looks() {
+        true => row.work.is_all(done.seen),
+        false => done.seen.messages >= row.work.seen(),
+    };
+    if !is_all {
+        let seen = done.seen;
+        return Err(format!("{who} saw other messages in `{}`: {seen:?}", row.title).into());
+    }
+    if let Some(count) = counts {
+        done.calls = Some(count.total()?);
+    }
+    Ok(done)
+}
+
+/// Whether a row is about system calls, which make everything slow when they are counted.
+pub(super) fn counts_calls(row: &Row) -> bool {
+    row.measures.contains(&Measure::CallsPerMessage)
+}
+
+/// `strace` around a contestant.
+struct CallCount {
+    summary: PathBuf,
+}
+
+impl CallCount {
+    fn new() -> Self {
+        let name = format!("ropewalk-calls-{}", std::process::id());
+        Self {
+            summary: std::env::temp_dir().join(name),
+        }
+    }
+
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new("strace");
+        command.args(["-f", "-c", "-o"]).arg(&self.summary);
+        command.arg("--").arg(program);
+        command
+    }
+
+    /// The calls of all threads, the start of the process included.
+    fn total(&self) -> Result<u64, Problem> {
+        let summary = std::fs::read_to_string(&self.summary)?;
+        let total = summary.lines().rfind(|line| line.ends_with(" total"));
+        let calls = total.and_then(|line| line.split_whitespace().nth(3));
+        Ok(calls.ok_or("strace says nothing")?.parse()?)
+    }
+}
+
+impl Drop for CallCount {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.summary);
+    }
+}

@@ -1,0 +1,9 @@
+//! Measurements of Ropewalk beside other WebSocket clients, and beside what no client can do without.
+#![forbid(unsafe_code)]
+
+pub mod compare;
+pub mod contestants;
+pub mod measure;
+pub mod peer;
+pub mod subjects;
+pub mod work;
