@@ -120,7 +120,7 @@ async fn drive<R: Runtime, T: Tasks>(work: Work, url: &str) -> Result<Done, Prob
 async fn look(handle: &ConnectionHandle, seen: &mut Seen) -> Result<(), Problem> {
     let batch = handle.next_batch().await.ok_or("the connection ended")?;
     for message in batch.iter() {
-        seen.look(message.text()?.as_bytes());
+        seen.look(message.as_bytes());
     }
     Ok(())
 }
