@@ -203,10 +203,17 @@ fn a_connection_that_gives_up_ends_the_command() {
     let output = child.wait_with_output().unwrap();
     drop(stdin);
     assert_eq!(output.status.code(), Some(1));
-    let problem = text(&output.stderr);
+    let told: Vec<_> = text(&output.stderr).lines().map(str::to_owned).collect();
+    let [first, second, last] = &told[..] else {
+        panic!("two attempts are told of, and the end: {told:?}")
+    };
+    for retried in [first, second] {
+        let begin = "ropewalk: the server answered HTTP 404; the next attempt is in ";
+        assert!(retried.starts_with(begin), "{retried}");
+    }
     assert!(
-        problem.starts_with("ropewalk: the connection gave up: "),
-        "{problem}"
+        last.starts_with("ropewalk: the connection gave up: "),
+        "{last}"
     );
     assert_eq!(outcomes(&output), [(1, "not_sent".to_owned())]);
 }
