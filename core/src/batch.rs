@@ -86,6 +86,31 @@ impl Contents {
         }
     }
 
+    /// Takes memory for messages of about `len` bytes that lie in the next `ahead` bytes of a socket, at most for
+    /// `bytes_max` bytes and `count_max` messages: one piece instead of many that double.
+    pub(crate) fn make_room_ahead(
+        &mut self,
+        (len, ahead): (usize, usize),
+        (bytes_max, count_max): (usize, usize),
+    ) {
+        /// The shortest header of a frame.
+        const HEADER_BYTES: usize = 2;
+        let messages = ahead / (len + HEADER_BYTES);
+        let bytes = (messages * len).min(bytes_max);
+        self.arena.reserve_exact(bytes);
+        self.entries.reserve_exact(messages.min(count_max));
+    }
+
+    /// Gives back what was taken ahead for messages that did not come.
+    pub(crate) fn shrink_to_twice(&mut self) {
+        if self.arena.capacity() / 2 > self.arena.len() {
+            self.arena.shrink_to(2 * self.arena.len());
+        }
+        if self.entries.capacity() / 2 > self.entries.len() {
+            self.entries.shrink_to(2 * self.entries.len());
+        }
+    }
+
     /// Gives back what was taken ahead: nothing more comes in.
     pub(crate) fn shrink(&mut self) {
         self.arena.shrink_to_fit();
@@ -348,7 +373,7 @@ impl<'a> MessageRef<'a> {
     pub fn text(self) -> Result<&'a str, NotText> {
         match self.kind {
             // Validated when it was received; asking again costs less than carrying the proof without `unsafe`.
-            Kind::Text => std::str::from_utf8(self.payload).map_err(|_| NotText),
+            Kind::Text => simdutf8::basic::from_utf8(self.payload).map_err(|_| NotText),
             Kind::Binary => Err(NotText),
         }
     }
@@ -454,6 +479,30 @@ mod tests {
             generation: 0,
         };
         Batch::new(id, 1, 1, contents)
+    }
+
+    #[test]
+    fn memory_is_taken_once_for_what_has_arrived_and_given_back_if_it_was_something_else() {
+        let mut contents = Contents::default();
+        let payload = [b'x'; 100];
+        let message = |seq| MessageRef::new(Kind::Text, &payload, seq, Instant::ORIGIN);
+        // Behind the first message lie nine more, each with a header.
+        contents.make_room_ahead((100, 10 * 102), (10_000, 1_000));
+        let taken = (contents.arena.capacity(), contents.entries.capacity());
+        for seq in 1..=10 {
+            contents.make_room(100, 10_000);
+            contents.push(message(seq));
+        }
+        let capacities =
+            |contents: &Contents| (contents.arena.capacity(), contents.entries.capacity());
+        assert_eq!((capacities(&contents), taken), (taken, (1_000, 10)));
+
+        let mut contents = Contents::default();
+        contents.make_room_ahead((100, 64_000), (10_000, 7));
+        assert_eq!(capacities(&contents), (10_000, 7));
+        contents.push(message(1));
+        contents.shrink_to_twice();
+        assert_eq!(capacities(&contents), (200, 2));
     }
 
     #[test]

@@ -384,6 +384,7 @@ impl Connection {
             self.settle_close(step);
             self.settle_delivery(step);
         }
+        self.inbound.shrink_growing();
         self.settle_workers(step);
         self.settle_reading(step);
         self.settle_transmit(step);

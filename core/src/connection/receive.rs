@@ -123,6 +123,7 @@ impl Connection {
                         history: &mut self.history,
                         next_sequence: &mut self.next_sequence,
                         script: session.script.as_deref_mut(),
+                        ahead: rest.len(),
                     }
                     .take(step, message)
                 }
@@ -261,6 +262,8 @@ struct Intake<'a> {
     history: &'a mut Option<Box<History>>,
     next_sequence: &'a mut u64,
     script: Option<&'a mut Script>,
+    /// How many bytes of the socket have arrived after the message.
+    ahead: usize,
 }
 
 impl Intake<'_> {
@@ -282,13 +285,13 @@ impl Intake<'_> {
             }
         } else {
             let settings = self.config.settings();
-            let (policy, bounds) = (&settings.batch, &settings.inbound);
+            let policy = (&settings.batch, &settings.inbound);
             let lane = self.inbound.lane_of(|| {
                 let per_key = hooks.per_key.as_ref();
                 per_key.map_or(0, |per_key| per_key.hash(message))
             });
             self.inbound
-                .push(policy, bounds, self.generation, lane, message);
+                .push(policy, self.generation, lane, message, self.ahead);
             let is_urgent = hooks
                 .urgent
                 .as_ref()

@@ -42,11 +42,12 @@ struct Growing {
 }
 
 impl Lane {
-    /// Appends a message to the batch in progress. Memory is taken ahead for `left` bytes at most.
+    /// Appends a message to the batch in progress. Memory is taken ahead for `left` bytes at most; `ahead` bytes of the socket have
+    /// arrived and were not looked at.
     pub(super) fn push(
         &mut self,
         policy: &BatchPolicy,
-        left: usize,
+        (left, ahead): (usize, usize),
         generation: u32,
         message: MessageRef<'_>,
     ) {
@@ -62,8 +63,11 @@ impl Lane {
             }
         }
         let growing = self.growing.get_or_insert_with(|| {
+            let mut contents = Contents::default();
+            let bounds = (policy.bytes_max.min(left), policy.count_max);
+            contents.make_room_ahead((len, ahead), bounds);
             Box::new(Growing {
-                contents: Contents::default(),
+                contents,
                 generation,
                 is_urgent: false,
             })
@@ -82,6 +86,13 @@ impl Lane {
         if let Some(mut waiting) = self.take_growing() {
             waiting.contents.shrink();
             self.complete.get_or_insert_default().push_back(waiting);
+        }
+    }
+
+    /// Gives back what the batch in progress took ahead for messages that did not come.
+    pub(super) fn shrink_growing(&mut self) {
+        if let Some(growing) = &mut self.growing {
+            growing.contents.shrink_to_twice();
         }
     }
 

@@ -82,19 +82,33 @@ impl Inbound {
         }
     }
 
+    /// Queues a message; `ahead` bytes of its socket have arrived and were not looked at.
     pub(crate) fn push(
         &mut self,
-        policy: &BatchPolicy,
-        bounds: &QueueBounds,
+        (policy, bounds): (&BatchPolicy, &QueueBounds),
         generation: u32,
         lane: LaneNumber,
         message: MessageRef<'_>,
+        ahead: usize,
     ) {
         let len = message.as_bytes().len();
         let left = bounds.bytes_max.saturating_sub(self.bytes);
-        self.lane_mut(lane).push(policy, left, generation, message);
+        self.lane_mut(lane)
+            .push(policy, (left, ahead), generation, message);
         self.items += 1;
         self.bytes += len;
+    }
+
+    /// Gives back what was taken ahead for messages that did not come.
+    pub(crate) fn shrink_growing(&mut self) {
+        self.lane.shrink_growing();
+        if let Some(spread) = &mut self.spread
+            && let Ways::Keyed { lanes, .. } = &mut spread.ways
+        {
+            for keyed in lanes {
+                keyed.lane.shrink_growing();
+            }
+        }
     }
 
     /// Ends the batches in progress although they are not full: what comes next is of another kind.
@@ -398,7 +412,8 @@ mod tests {
 
     fn push(inbound: &mut Inbound, policy: &BatchPolicy, generation: u32, seq: u64, at: Instant) {
         let message = MessageRef::new(Kind::Text, b"0123456789", seq, at);
-        inbound.push(policy, &QueueBounds::default(), generation, 0, message);
+        let policy = (policy, &QueueBounds::default());
+        inbound.push(policy, generation, 0, message, 0);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! From received bytes to messages and control frames.
 
 use super::deflate::Inflator;
-use super::header::{Coding, ControlOpcode, End, FrameType, HEADER_BYTES_MAX, Header};
-use super::utf8::{NotUtf8, Utf8Progress};
+use super::header::{Coding, ControlOpcode, End, FrameType, HEADER_BYTES_MAX, Header, split_plain};
+use super::utf8::{NotUtf8, Utf8Progress, is_utf8};
 use super::{CONTROL_BYTES_MAX, CloseFrame, ProtocolError};
 use crate::message::Kind;
 
@@ -152,6 +152,9 @@ impl Decoder {
         input: &mut &'i [u8],
     ) -> Result<Option<Item<'a>>, ProtocolError> {
         self.release();
+        if let Some((kind, payload)) = self.take_plain(limits, input)? {
+            return Ok(Some(Item::Message { kind, payload }));
+        }
         let ready = match self.advance(limits, input) {
             Ok(Some(ready)) => ready,
             Ok(None) => return Ok(None),
@@ -199,6 +202,38 @@ impl Decoder {
         /// Set in the opcodes of control frames (RFC 6455 §5.2).
         const CONTROL: u8 = 0x08;
         self.kind.is_some() || (self.head_len > 0 && self.head[0] & CONTROL == 0)
+    }
+
+    /// Takes the commonest thing there is, in the fewest steps: a message in one frame that lies whole in the input, between
+    /// messages, on a stream without compression. `None` leaves the input as it is, for [`advance`](Self::advance), which would find
+    /// the same.
+    #[inline]
+    fn take_plain<'i>(
+        &mut self,
+        limits: &Limits,
+        input: &mut &'i [u8],
+    ) -> Result<Option<(Kind, &'i [u8])>, ProtocolError> {
+        let is_between = self.stage == Stage::Head
+            && self.head_len == 0
+            && self.kind.is_none()
+            && self.inflator.is_none();
+        let Some((kind, len, rest)) = is_between.then(|| split_plain(input)).flatten() else {
+            return Ok(None);
+        };
+        if len > rest.len()
+            || len > limits.frame_bytes_max
+            || len > limits.message_bytes_max
+            || limits.fragments_max == 0
+        {
+            return Ok(None);
+        }
+        let (payload, rest) = rest.split_at(len);
+        if kind == Kind::Text && !is_utf8(payload) {
+            self.end(input);
+            return Err(ProtocolError::InvalidUtf8);
+        }
+        *input = rest;
+        Ok(Some((kind, payload)))
     }
 
     fn advance<'i>(
@@ -387,7 +422,7 @@ impl Decoder {
 
     fn finish_uncut<'i>(&mut self, payload: &'i [u8]) -> Result<Ready<'i>, ProtocolError> {
         let kind = self.finish_kind();
-        if kind == Kind::Text && std::str::from_utf8(payload).is_err() {
+        if kind == Kind::Text && !is_utf8(payload) {
             return Err(ProtocolError::InvalidUtf8);
         }
         Ok(Ready::Message(kind, Payload::Input(payload)))

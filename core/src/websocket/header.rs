@@ -14,6 +14,10 @@ pub(super) const HEADER_BYTES_MAX: usize = 10;
 /// The longest header with a mask.
 const MASKED_HEADER_BYTES_MAX: usize = HEADER_BYTES_MAX + 4;
 
+/// The FIN bit and the opcode of a message in one frame, with no reserved bit (RFC 6455 §5.2).
+const FINAL_TEXT: u8 = 0x81;
+const FINAL_BINARY: u8 = 0x82;
+
 /// A header whose first two bytes break no rule that a header can break by itself.
 pub(super) struct Header {
     pub(super) frame_type: FrameType,
@@ -50,6 +54,35 @@ pub(super) enum End {
 pub(super) enum Coding {
     Plain,
     Compressed,
+}
+
+/// What a whole message that is neither cut nor fragmented, compressed or masked begins with: its kind, the length of its payload,
+/// and what stands behind the header. `None` if the header is another, has not all arrived, or is longer than it need be.
+#[inline]
+pub(super) fn split_plain(bytes: &[u8]) -> Option<(Kind, usize, &[u8])> {
+    let (first, rest) = bytes.split_first()?;
+    let kind = match *first {
+        FINAL_TEXT => Kind::Text,
+        FINAL_BINARY => Kind::Binary,
+        _ => return None,
+    };
+    let (second, rest) = rest.split_first()?;
+    let (len, rest) = match *second {
+        len @ ..=125 => (usize::from(len), rest),
+        126 => {
+            let (len, rest) = rest.split_first_chunk()?;
+            let len = usize::from(u16::from_be_bytes(*len));
+            (Some(len).filter(|len| *len > 125)?, rest)
+        }
+        127 => {
+            let (len, rest) = rest.split_first_chunk()?;
+            let len = usize::try_from(u64::from_be_bytes(*len)).ok()?;
+            let is_minimal = len > usize::from(u16::MAX);
+            (Some(len).filter(|len| is_minimal && len >> 63 == 0)?, rest)
+        }
+        128.. => return None,
+    };
+    Some((kind, len, rest))
 }
 
 impl Header {

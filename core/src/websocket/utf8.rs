@@ -10,6 +10,11 @@ pub(crate) struct Utf8Progress {
     unfinished: u8,
 }
 
+/// Whether a whole text is UTF-8.
+pub(crate) fn is_utf8(text: &[u8]) -> bool {
+    simdutf8::basic::from_utf8(text).is_ok()
+}
+
 /// The text is not UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NotUtf8;
