@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use ropewalk_core::admission::{RequestId, Stage};
 use ropewalk_core::{
-    AttemptRequest, Config, ConnectionId, Instant, Judged, Message, Outcome, Shutdown, Target,
+    AttemptRequest, Config, ConnectionId, Instant, Judged, Shutdown, Target,
 };
 
 use crate::application::{Provide, Transport};
@@ -40,12 +40,8 @@ enum Closed {
 #[derive(Debug)]
 pub(crate) enum Command {
     Open(Box<Opening>),
-    /// The message was charged to the connection's room.
-    Send {
-        link: Arc<Link>,
-        message: Message,
-        outcome: Promise<Outcome>,
-    },
+    /// There are messages in the connection's room.
+    Send(Arc<Link>),
     Ask(Arc<Link>),
     Judged(Judged),
     Provided {

@@ -159,7 +159,11 @@ impl Outbound {
             Lane::Normal => self.queue.len(),
             Lane::Priority => self.first_normal(committed),
         };
-        self.queue.insert(index, queued);
+        if index == self.queue.len() {
+            self.queue.push_back(queued);
+        } else {
+            self.queue.insert(index, queued);
+        }
         index
     }
 
@@ -169,7 +173,10 @@ impl Outbound {
 
     /// Takes a message out: its fate is sealed.
     pub(crate) fn remove(&mut self, index: usize) -> Option<Queued> {
-        let queued = self.queue.remove(index)?;
+        let queued = match index {
+            0 => self.queue.pop_front(),
+            _ => self.queue.remove(index),
+        }?;
         self.bytes -= queued.message.len();
         if let Some(rare) = &mut self.rare {
             if let Some(at) = queued.expires_at() {
