@@ -139,14 +139,11 @@ impl Room {
         Ok(then)
     }
 
-    /// Takes the first `max` of the messages that were posted, and says whether there are more.
-    pub(crate) fn take_posted(&self, max: usize) -> (VecDeque<Posted>, Then) {
+    /// Takes the messages that were posted.
+    pub(crate) fn take_posted(&self) -> VecDeque<Posted> {
         let mut state = self.lock();
-        if state.posted.len() > max {
-            return (state.posted.drain(..max).collect(), Then::Tell);
-        }
         state.listed = Listed::No;
-        (std::mem::take(&mut state.posted), Then::Nothing)
+        std::mem::take(&mut state.posted)
     }
 
     /// Charges one message of `bytes` whether there is room or not: the core is to decide.

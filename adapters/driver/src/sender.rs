@@ -37,7 +37,10 @@ impl Sender {
     /// The connection has ended or is ending, or there is no room and a full queue rejects; the message comes back.
     pub async fn send(&self, message: impl Into<Message>) -> Result<Receipt, SendError> {
         let (outcome, receipt) = oneshot();
-        self.queue(message.into(), Some(outcome)).await?;
+        match self.try_queue(message.into(), Some(outcome)) {
+            Ok(()) => {}
+            Err((posted, no_room)) => self.queue_later(posted, no_room).await?,
+        }
         Ok(Receipt(receipt))
     }
 
@@ -49,7 +52,10 @@ impl Sender {
     /// # Errors
     /// As for [`send`](Self::send).
     pub async fn post(&self, message: impl Into<Message>) -> Result<(), SendError> {
-        self.queue(message.into(), None).await
+        match self.try_queue(message.into(), None) {
+            Ok(()) => Ok(()),
+            Err((posted, no_room)) => self.queue_later(posted, no_room).await,
+        }
     }
 
     /// Queues a message if there is room.
@@ -76,16 +82,13 @@ impl Sender {
         }
     }
 
-    async fn queue(
-        &self,
-        message: Message,
-        outcome: Option<Promise<Outcome>>,
-    ) -> Result<(), SendError> {
-        let Posted { message, outcome } = match self.try_queue(message, outcome) {
-            Ok(()) => return Ok(()),
-            Err((posted, NoRoom::Full)) if self.link.when_full != Overflow::Reject => posted,
-            Err((posted, no_room)) => return Err(refused(posted.message, no_room)),
-        };
+    /// Waits for the room that there was not, if there may be some.
+    async fn queue_later(&self, posted: Posted, no_room: NoRoom) -> Result<(), SendError> {
+        let Posted { message, outcome } = posted;
+        let waits = no_room == NoRoom::Full && self.link.when_full != Overflow::Reject;
+        if !waits {
+            return Err(refused(message, no_room));
+        }
         match self.reserve(message.len()).await {
             Ok(permit) => permit.post(message, outcome),
             Err(Closed) => Err(refused(message, NoRoom::Closed)),

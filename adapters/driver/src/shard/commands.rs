@@ -1,5 +1,6 @@
 //! What the rest of the world asks of a shard.
 
+use std::collections::vec_deque::IntoIter;
 use std::sync::Arc;
 
 use ropewalk_core::{ConnectionId, Input, Instant, Report, SendError, Shutdown};
@@ -8,7 +9,8 @@ use super::outcomes::Outcomes;
 use super::{Member, Shard};
 use crate::link::{Link, Settled};
 use crate::mailbox::{Command, Opening};
-use crate::room::{Posted, Then};
+use crate::oneshot::Promise;
+use crate::room::Posted;
 use crate::runtime::Runtime;
 use crate::snapshot::Snapshot;
 
@@ -21,7 +23,11 @@ impl<R: Runtime> Shard<R> {
     pub(super) fn obey(&mut self, now: Instant, command: Command) {
         match command {
             Command::Open(opening) => self.open(now, *opening),
-            Command::Send(link) => self.send(now, link),
+            Command::Send(link) => {
+                let posted = link.room.take_posted();
+                self.send(now, link, posted.into_iter());
+            }
+            Command::SendRest(link, posted) => self.send(now, link, posted),
             Command::Ask(link) => {
                 if let Some(connection) = link.id() {
                     self.set.handle(now, Input::Ask { connection });
@@ -90,15 +96,16 @@ impl<R: Runtime> Shard<R> {
     }
 
     /// Passes on what was posted: as one change, but so that others have their turn before there is too much.
-    fn send(&mut self, now: Instant, link: Arc<Link>) {
-        let (posted, then) = link.room.take_posted(POSTED_MAX);
+    fn send(&mut self, now: Instant, link: Arc<Link>, mut posted: IntoIter<Posted>) {
         let Some(id) = link.id() else {
             return;
         };
         let member = self.members.get_mut(id.index());
         let mut member = member.and_then(|it| it.as_mut().filter(|it| it.id == id));
         let (mut items, mut bytes) = (0, 0);
-        let messages = posted.into_iter().map(|Posted { message, outcome }| {
+        let next = posted.by_ref().take(POSTED_MAX);
+        let messages = next.map(|Posted { message, outcome }| {
+            let outcome = outcome.filter(Promise::is_awaited);
             let report = match outcome {
                 Some(_) => Report::Outcome,
                 None => Report::Quiet,
@@ -121,9 +128,8 @@ impl<R: Runtime> Shard<R> {
                 }
             });
         link.room.give(items, bytes);
-        match then {
-            Then::Nothing => {}
-            Then::Tell => self.mail.push_front(Command::Send(link)),
+        if posted.len() > 0 {
+            self.mail.push_front(Command::SendRest(link, posted));
         }
     }
 
@@ -194,6 +200,7 @@ pub(super) fn abandon(command: Command) {
     match command {
         Command::Open(opening) => opening.link.end(None),
         Command::Send(link) => link.room.abandon(),
+        Command::SendRest(_, posted) => posted.for_each(Posted::not_sent),
         Command::Ask(_)
         | Command::Judged(_)
         | Command::Provided { .. }

@@ -17,9 +17,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use ropewalk_core::admission::RequestId;
-use ropewalk_core::{
-    ConnectionId, ConnectionSet, Input, Instant, Seed, Shutdown, SocketId,
-};
+use ropewalk_core::{ConnectionId, ConnectionSet, Input, Instant, Seed, Shutdown, SocketId};
 
 use crate::application::{Provide, Transport};
 use crate::budget::{Budget, Left};
