@@ -114,6 +114,7 @@ impl Room {
     ///
     /// # Errors
     /// The message.
+    #[inline]
     pub(crate) fn post(&self, posted: Posted) -> Result<Then, (Posted, NoRoom)> {
         let mut state = self.lock();
         match state.take(posted.message.len(), self.bounds) {
@@ -369,6 +370,7 @@ fn wake(wakers: impl IntoIterator<Item = Waker>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oneshot::{Awaited, oneshot};
 
     impl Room {
         fn take(&self, bytes: usize) -> Result<(), NoRoom> {
@@ -427,6 +429,62 @@ mod tests {
         assert_eq!(poll(&mut third), Poll::Ready(Ok(())));
         room.give(1, 1);
         assert_eq!(room.take(1), Ok(()));
+    }
+
+    fn posted(text: &str) -> (Posted, Awaited<Outcome>) {
+        let (promise, awaited) = oneshot();
+        let posted = Posted {
+            message: text.into(),
+            outcome: Some(promise),
+        };
+        (posted, awaited)
+    }
+
+    #[test]
+    fn the_shard_is_told_of_the_first_message_that_it_has_not_taken() {
+        let room = room(4, 10);
+        for text in ["a", "b"] {
+            assert_eq!(room.post(posted(text).0).unwrap(), Then::Tell);
+            assert_eq!(room.post(posted(text).0).unwrap(), Then::Nothing);
+            let texts = room.take_posted().into_iter().map(|it| it.message);
+            assert_eq!(texts.collect::<Vec<_>>(), [text.into(), text.into()]);
+        }
+        // What was taken has not left.
+        let (refused, no_room) = room.post(posted("c").0).unwrap_err();
+        assert_eq!((refused.message, no_room), ("c".into(), NoRoom::Full));
+    }
+
+    #[test]
+    fn a_message_overtakes_nobody_who_waits() {
+        let room = room(2, 10);
+        assert_eq!(room.take(8), Ok(()));
+        let mut large = room.wait(9);
+        assert!(poll(&mut large).is_pending());
+        assert_eq!(room.post(posted("x").0).unwrap_err().1, NoRoom::Full);
+    }
+
+    #[test]
+    fn what_is_left_for_a_shard_that_has_ended_is_not_sent() {
+        let room = room(4, 10);
+        let (before, mut outcome) = posted("before");
+        assert_eq!(room.post(before).unwrap(), Then::Tell);
+        assert_eq!(room.take(4), Ok(()));
+        room.close();
+        // It has its room, so it may still come.
+        let (late, mut late_outcome) = posted("lat");
+        assert_eq!(room.post_charged(late, 1).unwrap(), Then::Nothing);
+        room.abandon();
+        let mut cx = Context::from_waker(Waker::noop());
+        for outcome in [&mut outcome, &mut late_outcome] {
+            let is = Pin::new(outcome).poll(&mut cx);
+            assert_eq!(is, Poll::Ready(Some(Outcome::NotSent)));
+        }
+        let too_late = room.post_charged(posted("too late").0, 0).unwrap_err();
+        assert_eq!(too_late.message, "too late".into());
+        assert_eq!(room.post(posted("x").0).unwrap_err().1, NoRoom::Closed);
+        room.close();
+        assert!(room.post_charged(posted("y").0, 0).is_err());
+        assert_eq!(room.take_posted().len(), 0);
     }
 
     #[test]

@@ -231,6 +231,7 @@ impl Connection {
     }
 
     /// The message at this place of the queue has this outcome.
+    #[inline]
     pub(super) fn message_left_from(
         &mut self,
         step: &mut Step<'_>,

@@ -95,16 +95,23 @@ impl<R: Runtime> Shard<R> {
         }
     }
 
-    /// Passes on what was posted: as one change, but so that others have their turn before there is too much.
+    /// Passes on what was posted, but so that others have their turn before there is too much.
     fn send(&mut self, now: Instant, link: Arc<Link>, mut posted: IntoIter<Posted>) {
+        self.pass_on(now, &link, posted.by_ref().take(POSTED_MAX));
+        if posted.len() > 0 {
+            self.mail.push_front(Command::SendRest(link, posted));
+        }
+    }
+
+    /// Passes messages on to the set, as one change.
+    fn pass_on(&mut self, now: Instant, link: &Link, posted: impl Iterator<Item = Posted>) {
         let Some(id) = link.id() else {
-            return;
+            return posted.for_each(Posted::not_sent);
         };
         let member = self.members.get_mut(id.index());
         let mut member = member.and_then(|it| it.as_mut().filter(|it| it.id == id));
         let (mut items, mut bytes) = (0, 0);
-        let next = posted.by_ref().take(POSTED_MAX);
-        let messages = next.map(|Posted { message, outcome }| {
+        let messages = posted.map(|Posted { message, outcome }| {
             let outcome = outcome.filter(Promise::is_awaited);
             let report = match outcome {
                 Some(_) => Report::Outcome,
@@ -127,9 +134,8 @@ impl<R: Runtime> Shard<R> {
                     Posted { message, outcome }.not_sent();
                 }
             });
-        link.room.give(items, bytes);
-        if posted.len() > 0 {
-            self.mail.push_front(Command::SendRest(link, posted));
+        if items > 0 {
+            link.room.give(items, bytes);
         }
     }
 
@@ -178,6 +184,8 @@ impl<R: Runtime> Shard<R> {
         let Some(connection) = link.id() else {
             return;
         };
+        // Whoever posted the first of these has perhaps not told yet, and this is the end of a later one's sender.
+        self.pass_on(now, link, link.room.take_posted().into_iter());
         self.set.remove(now, connection, how);
         self.perform(now);
         if link.settle() == Settled::Ask {
