@@ -132,6 +132,30 @@ impl ConnectionSet {
         .expect("the connection was found above")
     }
 
+    /// Queues messages in their order, as one change: what follows from a message is done once for all of them. Each
+    /// comes with a value of the caller's own, and `told` gets that back with what [`send`](Self::send) would have said. The
+    /// outcome of a message may be among the outputs already.
+    pub fn send_all<T>(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        messages: impl IntoIterator<Item = (Message, Report, T)>,
+        mut told: impl FnMut(T, Result<MessageId, SendError>),
+    ) {
+        if self.get(id).is_some() {
+            self.step(now, id, |connection, step| {
+                for (message, report, own) in messages {
+                    told(own, connection.send(step, message, report));
+                }
+            });
+        } else {
+            let cause = SendErrorCause::Closed;
+            for (message, _, own) in messages {
+                told(own, Err(SendError { message, cause }));
+            }
+        }
+    }
+
     /// Ends a connection; [`Output::Removed`] tells when it is over.
     pub fn remove(&mut self, now: Instant, id: ConnectionId, how: Shutdown) {
         self.step(now, id, |connection, step| connection.remove(step, how));

@@ -570,3 +570,62 @@ fn a_message_of_the_same_identifier_takes_the_reply() {
     pair.receive(&text("1:"));
     assert_eq!(pair.outcomes[1].0, second);
 }
+
+#[test]
+fn messages_that_are_queued_together_are_as_if_queued_one_by_one() {
+    for when_full in [
+        Overflow::Wait,
+        Overflow::DropOldest,
+        Overflow::DropNewest,
+        Overflow::Coalesce,
+    ] {
+        let texts = ["a=1", "b=1", "a=2", "c=1", "d=1"];
+        let messages = || {
+            texts.into_iter().map(|text| {
+                let lane = if text == "c=1" {
+                    Lane::Priority
+                } else {
+                    Lane::Normal
+                };
+                Message::text(text).lane(lane)
+            })
+        };
+        let mut together = blocked(settings(when_full, 3));
+        let mut told = Vec::new();
+        let with_numbers = messages()
+            .zip(0..)
+            .map(|(message, n)| (message, Report::Outcome, n));
+        let (now, id) = (together.now, together.id);
+        together
+            .set
+            .send_all(now, id, with_numbers, |n, sent| told.push((n, sent)));
+        together.drain();
+        together.set.check_invariants();
+
+        let mut alone = blocked(settings(when_full, 3));
+        for (n, message) in messages().enumerate() {
+            let sent = alone
+                .set
+                .send(alone.now, alone.id, message, Report::Outcome);
+            alone.drain();
+            assert_eq!(told[n], (n, sent), "{when_full:?}");
+        }
+        assert_eq!(together.set.counters(id), alone.set.counters(alone.id));
+        assert_eq!(sent(&mut together), sent(&mut alone), "{when_full:?}");
+    }
+}
+
+#[test]
+fn messages_for_a_connection_that_is_gone_all_come_back() {
+    let mut pair = blocked(settings(Overflow::Wait, 3));
+    pair.set.remove(pair.now, pair.id, Shutdown::Abort);
+    pair.drain();
+    let mut told = Vec::new();
+    let messages = ["a", "b"].map(|text| (Message::text(text), Report::Outcome, ()));
+    pair.set.send_all(pair.now, pair.id, messages, |(), sent| {
+        let error = sent.expect_err("there is no connection");
+        told.push((error.message, error.cause));
+    });
+    let back = ["a", "b"].map(|text| (Message::text(text), SendErrorCause::Closed));
+    assert_eq!(told, back);
+}

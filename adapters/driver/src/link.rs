@@ -11,7 +11,7 @@ use ropewalk_core::settings::{OutboundSettings, Overflow};
 use crate::clock::Clock;
 use crate::mailbox::{Command, Mailbox};
 use crate::report::{Ledger, NamedReport};
-use crate::room::Room;
+use crate::room::{Room, Then};
 use crate::waiters::{Key, Waiters};
 
 /// One connection, seen from both sides.
@@ -95,6 +95,18 @@ impl Link {
     /// As [`command`](Self::command), for one that means nothing once the shard has ended.
     pub(crate) fn tell(&self, command: Command) {
         drop(self.command(command));
+    }
+
+    /// A message was posted. Once the shard has ended, it is not sent.
+    pub(crate) fn posted(self: &Arc<Self>, then: Then) {
+        match then {
+            Then::Nothing => {}
+            Then::Tell => {
+                if self.command(Command::Send(Arc::clone(self))).is_err() {
+                    self.room.abandon();
+                }
+            }
+        }
     }
 
     /// Asks the shard to end the connection and takes no more messages to send.
@@ -213,7 +225,7 @@ impl Link {
 
     /// Ends a connection that its fleet never took in.
     pub(crate) fn refuse(&self) {
-        self.room.close();
+        self.room.abandon();
         let mut shared = self.lock();
         shared.life = Life::Ended(None);
         shared.state = State::Closed;
@@ -221,7 +233,7 @@ impl Link {
 
     /// Ends the connection for all who hold it; only the first call counts.
     pub(crate) fn end(&self, report: Option<ConnectionReport>) {
-        self.room.close();
+        self.room.abandon();
         let named = report.clone().map(|report| NamedReport {
             name: Arc::clone(&self.name),
             report,

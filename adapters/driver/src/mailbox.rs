@@ -1,17 +1,17 @@
 //! What the rest of the world asks of a shard.
 
 use std::collections::VecDeque;
+use std::collections::vec_deque::IntoIter;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use ropewalk_core::admission::{RequestId, Stage};
-use ropewalk_core::{
-    AttemptRequest, Config, ConnectionId, Instant, Judged, Message, Outcome, Shutdown, Target,
-};
+use ropewalk_core::{AttemptRequest, Config, ConnectionId, Instant, Judged, Shutdown, Target};
 
 use crate::application::{Provide, Transport};
 use crate::link::Link;
 use crate::oneshot::Promise;
 use crate::ready::ReadyList;
+use crate::room::Posted;
 use crate::scoped::Scoped;
 use crate::snapshot::Snapshot;
 use crate::store::StoredLetter;
@@ -40,12 +40,10 @@ enum Closed {
 #[derive(Debug)]
 pub(crate) enum Command {
     Open(Box<Opening>),
-    /// The message was charged to the connection's room.
-    Send {
-        link: Arc<Link>,
-        message: Message,
-        outcome: Promise<Outcome>,
-    },
+    /// There are messages in the connection's room.
+    Send(Arc<Link>),
+    /// These were taken out of it.
+    SendRest(Arc<Link>, IntoIter<Posted>),
     Ask(Arc<Link>),
     Judged(Judged),
     Provided {

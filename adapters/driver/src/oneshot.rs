@@ -28,6 +28,11 @@ enum State<T> {
 }
 
 impl<T> Promise<T> {
+    /// Whether the other end is still there. Once it is gone, nobody will ask.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.0.as_ref().is_some_and(|it| Arc::strong_count(it) > 1)
+    }
+
     pub(crate) fn keep(mut self, value: T) {
         if let Some(shared) = self.0.take() {
             finish(&shared, Some(value));
@@ -83,7 +88,12 @@ mod tests {
         assert_eq!(Pin::new(&mut awaited).poll(&mut cx), Poll::Ready(Some(7)));
 
         let (promise, mut awaited) = oneshot::<u8>();
+        assert!(promise.is_awaited());
         drop(promise);
         assert_eq!(Pin::new(&mut awaited).poll(&mut cx), Poll::Ready(None));
+
+        let (promise, awaited) = oneshot::<u8>();
+        drop(awaited);
+        assert!(!promise.is_awaited());
     }
 }

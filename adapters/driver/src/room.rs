@@ -1,15 +1,21 @@
-//! The bounds of a connection's outbound queue, where senders wait for room.
+//! The bounds of a connection's outbound queue, where senders wait for room, and what they left for the shard.
 //!
 //! A message is charged here before it goes anywhere, and until the core says that it has left its
-//! queue: so what lies in between, in the shard's mailbox, is inside the bounds too.
+//! queue: so what lies in between, waiting for the shard, is inside the bounds too.
+//!
+//! Room and messages are under one lock, which a sender takes once for each message. The shard is told of the first
+//! message that it has not taken, and takes all that are there by then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 use ropewalk_core::settings::{OutboundSettings, Overflow, QueueBounds};
+use ropewalk_core::{Message, Outcome};
+
+use crate::oneshot::Promise;
 
 /// Room for messages, given out in the order in which it was asked for.
 #[derive(Debug)]
@@ -23,6 +29,15 @@ struct State {
     items: usize,
     bytes: usize,
     closed: Closed,
+    listed: Listed,
+    posted: VecDeque<Posted>,
+    /// Only while somebody waits.
+    line: Option<Box<Line>>,
+}
+
+/// Those for whom there was no room.
+#[derive(Debug, Default)]
+struct Line {
     waiting: BTreeMap<u64, Waiting>,
     /// Who was given room while waiting, and has not noticed yet.
     granted: BTreeMap<u64, usize>,
@@ -31,6 +46,17 @@ struct State {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Closed {
+    #[default]
+    No,
+    /// There is no more room, but what has its room may still come.
+    Yes,
+    /// Nothing is taken any more.
+    Over,
+}
+
+/// Whether the shard knows that there are messages. If it does not, there are none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Listed {
     #[default]
     No,
     Yes,
@@ -42,11 +68,28 @@ struct Waiting {
     waker: Waker,
 }
 
+/// A message on its way to the shard, and whom to tell what became of it.
+#[derive(Debug)]
+pub(crate) struct Posted {
+    pub(crate) message: Message,
+    pub(crate) outcome: Option<Promise<Outcome>>,
+}
+
 /// There is no room, or there never will be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoRoom {
     Full,
     Closed,
+}
+
+/// What is to be done about a message that was posted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Then {
+    /// The shard is to be told.
+    Tell,
+    /// It was told, and has not looked yet.
+    Nothing,
 }
 
 impl Room {
@@ -67,17 +110,41 @@ impl Room {
         }
     }
 
-    /// Charges one message of `bytes`, unless there is no room or somebody waits for it already.
-    pub(crate) fn take(&self, bytes: usize) -> Result<(), NoRoom> {
+    /// Charges a message and leaves it for the shard, unless there is no room or somebody waits for it already.
+    ///
+    /// # Errors
+    /// The message.
+    #[inline]
+    pub(crate) fn post(&self, posted: Posted) -> Result<Then, (Posted, NoRoom)> {
+        let mut state = self.lock();
+        match state.take(posted.message.len(), self.bounds) {
+            Ok(()) => Ok(state.post(posted)),
+            Err(no_room) => Err((posted, no_room)),
+        }
+    }
+
+    /// Leaves a message for the shard that was charged already, with `spare` bytes too many.
+    ///
+    /// # Errors
+    /// The message, whose charge is not given back: the connection has ended.
+    pub(crate) fn post_charged(&self, posted: Posted, spare: usize) -> Result<Then, Posted> {
         let mut state = self.lock();
         match state.closed {
-            Closed::Yes => Err(NoRoom::Closed),
-            Closed::No if state.waiting.is_empty() && state.fits(bytes, self.bounds) => {
-                state.charge(bytes);
-                Ok(())
-            }
-            Closed::No => Err(NoRoom::Full),
+            Closed::Over => return Err(posted),
+            Closed::No | Closed::Yes => {}
         }
+        let then = state.post(posted);
+        let wakers = state.give(0, spare, self.bounds);
+        drop(state);
+        wake(wakers);
+        Ok(then)
+    }
+
+    /// Takes the messages that were posted.
+    pub(crate) fn take_posted(&self) -> VecDeque<Posted> {
+        let mut state = self.lock();
+        state.listed = Listed::No;
+        std::mem::take(&mut state.posted)
     }
 
     /// Charges one message of `bytes` whether there is room or not: the core is to decide.
@@ -96,21 +163,28 @@ impl Room {
 
     /// Gives back what `items` messages of together `bytes` were charged.
     pub(crate) fn give(&self, items: usize, bytes: usize) {
-        let mut state = self.lock();
-        state.items = state.items.saturating_sub(items);
-        state.bytes = state.bytes.saturating_sub(bytes);
-        let wakers = state.grant(self.bounds);
-        drop(state);
+        let wakers = self.lock().give(items, bytes, self.bounds);
         wake(wakers);
     }
 
     /// No more messages: everybody who waits is refused.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
-        state.closed = Closed::Yes;
-        let waiting = std::mem::take(&mut state.waiting);
+        let waiting = state.close(Closed::Yes);
         drop(state);
-        wake(waiting.into_values().map(|waiting| waiting.waker));
+        wake(waiting);
+    }
+
+    /// There is nobody to send anything any more: what the shard has not taken is not sent.
+    pub(crate) fn abandon(&self) {
+        let mut state = self.lock();
+        let waiting = state.close(Closed::Over);
+        let posted = std::mem::take(&mut state.posted);
+        drop(state);
+        for it in posted {
+            it.not_sent();
+        }
+        wake(waiting);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -120,7 +194,51 @@ impl Room {
     }
 }
 
+impl Posted {
+    /// Says so to whom it matters.
+    pub(crate) fn not_sent(self) {
+        if let Some(outcome) = self.outcome {
+            outcome.keep(Outcome::NotSent);
+        }
+    }
+}
+
 impl State {
+    fn take(&mut self, bytes: usize, bounds: QueueBounds) -> Result<(), NoRoom> {
+        let is_awaited = || self.line.as_ref().is_some_and(|it| !it.waiting.is_empty());
+        match self.closed {
+            Closed::Yes | Closed::Over => Err(NoRoom::Closed),
+            Closed::No if self.fits(bytes, bounds) && !is_awaited() => {
+                self.charge(bytes);
+                Ok(())
+            }
+            Closed::No => Err(NoRoom::Full),
+        }
+    }
+
+    fn post(&mut self, posted: Posted) -> Then {
+        if self.posted.len() == self.posted.capacity() {
+            self.posted.reserve(3 * self.posted.len());
+        }
+        self.posted.push_back(posted);
+        match std::mem::replace(&mut self.listed, Listed::Yes) {
+            Listed::No => Then::Tell,
+            Listed::Yes => Then::Nothing,
+        }
+    }
+
+    /// Closes, and says who waits in vain.
+    fn close(&mut self, closed: Closed) -> impl Iterator<Item = Waker> + use<> {
+        if self.closed != Closed::Over {
+            self.closed = closed;
+        }
+        let waiting = match &mut self.line {
+            Some(line) => std::mem::take(&mut line.waiting),
+            None => BTreeMap::new(),
+        };
+        waiting.into_values().map(|waiting| waiting.waker)
+    }
+
     /// A message larger than all the room is let in alone.
     fn fits(&self, bytes: usize, bounds: QueueBounds) -> bool {
         self.items == 0
@@ -133,22 +251,39 @@ impl State {
         self.bytes = self.bytes.saturating_add(bytes);
     }
 
+    /// Takes back what was charged, and says who is to be woken.
+    fn give(&mut self, items: usize, bytes: usize, bounds: QueueBounds) -> Vec<Waker> {
+        self.items = self.items.saturating_sub(items);
+        self.bytes = self.bytes.saturating_sub(bytes);
+        self.grant(bounds)
+    }
+
     /// Gives room to those who have waited longest, as long as it lasts.
     fn grant(&mut self, bounds: QueueBounds) -> Vec<Waker> {
         let mut wakers = Vec::new();
-        while let Some((&key, first)) = self.waiting.first_key_value() {
-            let bytes = first.bytes;
+        let Some(mut line) = self.line.take() else {
+            return wakers;
+        };
+        while let Some(first) = line.waiting.first_entry() {
+            let bytes = first.get().bytes;
             if !self.fits(bytes, bounds) {
                 break;
             }
-            let Some(waiting) = self.waiting.remove(&key) else {
-                break;
-            };
+            let (key, waiting) = first.remove_entry();
             self.charge(bytes);
-            self.granted.insert(key, bytes);
+            line.granted.insert(key, bytes);
             wakers.push(waiting.waker);
         }
+        // Whoever is in neither has its room, or has given its place up.
+        if !line.waiting.is_empty() || !line.granted.is_empty() {
+            self.line = Some(line);
+        }
         wakers
+    }
+
+    /// The room that was given to whoever waited under this key, if it was.
+    fn take_grant(&mut self, key: u64) -> Option<usize> {
+        self.line.as_mut()?.granted.remove(&key)
     }
 }
 
@@ -170,44 +305,38 @@ enum Place {
 impl Future for TakeRoom {
     type Output = Result<(), NoRoom>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let room = Arc::clone(&self.room);
-        match self.place {
-            Place::Nowhere => match room.take(self.bytes) {
-                Err(NoRoom::Full) => {}
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let TakeRoom { room, bytes, place } = self.get_mut();
+        let mut state = room.lock();
+        let known = match *place {
+            Place::Nowhere => match state.take(*bytes, room.bounds) {
+                Err(NoRoom::Full) => None,
                 result @ (Ok(()) | Err(NoRoom::Closed)) => return Poll::Ready(result),
             },
-            Place::InLine(_) => {}
-        }
-        let mut state = room.lock();
-        let key = match self.place {
-            Place::Nowhere => {
-                state.keys += 1;
-                state.keys
-            }
-            Place::InLine(key) => key,
+            Place::InLine(key) => Some(key),
         };
-        if state.granted.remove(&key).is_some() {
-            self.place = Place::Nowhere;
+        if known.is_some_and(|key| state.take_grant(key).is_some()) {
+            *place = Place::Nowhere;
             return Poll::Ready(match state.closed {
                 Closed::No => Ok(()),
-                Closed::Yes => Err(NoRoom::Closed),
+                Closed::Yes | Closed::Over => Err(NoRoom::Closed),
             });
         }
-        if state.closed == Closed::Yes {
-            self.place = Place::Nowhere;
+        if state.closed != Closed::No {
+            *place = Place::Nowhere;
             return Poll::Ready(Err(NoRoom::Closed));
         }
+        let line = state.line.get_or_insert_default();
+        let key = known.unwrap_or_else(|| {
+            line.keys += 1;
+            line.keys
+        });
         let waiting = Waiting {
-            bytes: self.bytes,
+            bytes: *bytes,
             waker: cx.waker().clone(),
         };
-        state.waiting.insert(key, waiting);
-        self.place = Place::InLine(key);
-        // Room may have been given back since it was looked for.
-        let wakers = state.grant(room.bounds);
-        drop(state);
-        wake(wakers);
+        line.waiting.insert(key, waiting);
+        *place = Place::InLine(key);
         Poll::Pending
     }
 }
@@ -218,11 +347,13 @@ impl Drop for TakeRoom {
             return;
         };
         let mut state = self.room.lock();
-        if let Some(bytes) = state.granted.remove(&key) {
+        if let Some(bytes) = state.take_grant(key) {
             state.items = state.items.saturating_sub(1);
             state.bytes = state.bytes.saturating_sub(bytes);
         }
-        state.waiting.remove(&key);
+        if let Some(line) = &mut state.line {
+            line.waiting.remove(&key);
+        }
         // Whoever stood behind may fit where this one did not.
         let wakers = state.grant(self.room.bounds);
         drop(state);
@@ -239,6 +370,13 @@ fn wake(wakers: impl IntoIterator<Item = Waker>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oneshot::{Awaited, oneshot};
+
+    impl Room {
+        fn take(&self, bytes: usize) -> Result<(), NoRoom> {
+            self.lock().take(bytes, self.bounds)
+        }
+    }
 
     fn room(items_max: usize, bytes_max: usize) -> Arc<Room> {
         Arc::new(Room::new(OutboundSettings {
@@ -291,6 +429,62 @@ mod tests {
         assert_eq!(poll(&mut third), Poll::Ready(Ok(())));
         room.give(1, 1);
         assert_eq!(room.take(1), Ok(()));
+    }
+
+    fn posted(text: &str) -> (Posted, Awaited<Outcome>) {
+        let (promise, awaited) = oneshot();
+        let posted = Posted {
+            message: text.into(),
+            outcome: Some(promise),
+        };
+        (posted, awaited)
+    }
+
+    #[test]
+    fn the_shard_is_told_of_the_first_message_that_it_has_not_taken() {
+        let room = room(4, 10);
+        for text in ["a", "b"] {
+            assert_eq!(room.post(posted(text).0).unwrap(), Then::Tell);
+            assert_eq!(room.post(posted(text).0).unwrap(), Then::Nothing);
+            let texts = room.take_posted().into_iter().map(|it| it.message);
+            assert_eq!(texts.collect::<Vec<_>>(), [text.into(), text.into()]);
+        }
+        // What was taken has not left.
+        let (refused, no_room) = room.post(posted("c").0).unwrap_err();
+        assert_eq!((refused.message, no_room), ("c".into(), NoRoom::Full));
+    }
+
+    #[test]
+    fn a_message_overtakes_nobody_who_waits() {
+        let room = room(2, 10);
+        assert_eq!(room.take(8), Ok(()));
+        let mut large = room.wait(9);
+        assert!(poll(&mut large).is_pending());
+        assert_eq!(room.post(posted("x").0).unwrap_err().1, NoRoom::Full);
+    }
+
+    #[test]
+    fn what_is_left_for_a_shard_that_has_ended_is_not_sent() {
+        let room = room(4, 10);
+        let (before, mut outcome) = posted("before");
+        assert_eq!(room.post(before).unwrap(), Then::Tell);
+        assert_eq!(room.take(4), Ok(()));
+        room.close();
+        // It has its room, so it may still come.
+        let (late, mut late_outcome) = posted("lat");
+        assert_eq!(room.post_charged(late, 1).unwrap(), Then::Nothing);
+        room.abandon();
+        let mut cx = Context::from_waker(Waker::noop());
+        for outcome in [&mut outcome, &mut late_outcome] {
+            let is = Pin::new(outcome).poll(&mut cx);
+            assert_eq!(is, Poll::Ready(Some(Outcome::NotSent)));
+        }
+        let too_late = room.post_charged(posted("too late").0, 0).unwrap_err();
+        assert_eq!(too_late.message, "too late".into());
+        assert_eq!(room.post(posted("x").0).unwrap_err().1, NoRoom::Closed);
+        room.close();
+        assert!(room.post_charged(posted("y").0, 0).is_err());
+        assert_eq!(room.take_posted().len(), 0);
     }
 
     #[test]

@@ -7,9 +7,8 @@ use ropewalk_core::settings::Overflow;
 use ropewalk_core::{Message, Outcome, SendError, SendErrorCause};
 
 use crate::link::Link;
-use crate::mailbox::Command;
-use crate::oneshot::{Awaited, oneshot};
-use crate::room::NoRoom;
+use crate::oneshot::{Awaited, Promise, oneshot};
+use crate::room::{NoRoom, Posted};
 
 /// Sends messages over a connection, whichever socket it has or will have. Cheap to clone.
 ///
@@ -29,7 +28,7 @@ impl Sender {
     }
 
     /// Queues a message, waiting for room unless [`when_full`](ropewalk_core::settings::OutboundSettings::when_full) is to reject. The receipt tells
-    /// what became of it, to whom it matters.
+    /// what became of it. To whom that does not matter, [`post`](Self::post) costs less.
     ///
     /// Dropping the future before it is done drops the message, and nothing was sent. To keep the message
     /// in that case, [`reserve`](Self::reserve) first.
@@ -37,13 +36,25 @@ impl Sender {
     /// # Errors
     /// The connection has ended or is ending, or there is no room and a full queue rejects; the message comes back.
     pub async fn send(&self, message: impl Into<Message>) -> Result<Receipt, SendError> {
-        let message = message.into();
-        if self.link.when_full == Overflow::Reject {
-            return self.try_send(message);
+        let (outcome, receipt) = oneshot();
+        match self.try_queue(message.into(), Some(outcome)) {
+            Ok(()) => {}
+            Err((posted, no_room)) => self.queue_later(posted, no_room).await?,
         }
-        match self.reserve(message.len()).await {
-            Ok(permit) => permit.send(message),
-            Err(Closed) => Err(refused(message, NoRoom::Closed)),
+        Ok(Receipt(receipt))
+    }
+
+    /// As [`send`](Self::send), without a receipt: what becomes of the message is only counted, and where messages become dead
+    /// letters, this one does too. The cheapest way to send very many.
+    ///
+    /// Dropping the future before it is done drops the message, and nothing was sent.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send).
+    pub async fn post(&self, message: impl Into<Message>) -> Result<(), SendError> {
+        match self.try_queue(message.into(), None) {
+            Ok(()) => Ok(()),
+            Err((posted, no_room)) => self.queue_later(posted, no_room).await,
         }
     }
 
@@ -53,11 +64,46 @@ impl Sender {
     /// There is no room, or the connection has ended or is ending; the message comes back. Where a full queue drops
     /// messages there is no room only while twice as many are on their way as may wait.
     pub fn try_send(&self, message: impl Into<Message>) -> Result<Receipt, SendError> {
-        let message = message.into();
-        match self.link.room.take(message.len()) {
-            Ok(()) => Permit::new(&self.link, message.len()).send(message),
-            Err(no_room) => Err(refused(message, no_room)),
+        let (outcome, receipt) = oneshot();
+        match self.try_queue(message.into(), Some(outcome)) {
+            Ok(()) => Ok(Receipt(receipt)),
+            Err((posted, no_room)) => Err(refused(posted.message, no_room)),
         }
+    }
+
+    /// As [`try_send`](Self::try_send), without a receipt.
+    ///
+    /// # Errors
+    /// As for [`try_send`](Self::try_send).
+    pub fn try_post(&self, message: impl Into<Message>) -> Result<(), SendError> {
+        match self.try_queue(message.into(), None) {
+            Ok(()) => Ok(()),
+            Err((posted, no_room)) => Err(refused(posted.message, no_room)),
+        }
+    }
+
+    /// Waits for the room that there was not, if there may be some.
+    async fn queue_later(&self, posted: Posted, no_room: NoRoom) -> Result<(), SendError> {
+        let Posted { message, outcome } = posted;
+        let waits = no_room == NoRoom::Full && self.link.when_full != Overflow::Reject;
+        if !waits {
+            return Err(refused(message, no_room));
+        }
+        match self.reserve(message.len()).await {
+            Ok(permit) => permit.post(message, outcome),
+            Err(Closed) => Err(refused(message, NoRoom::Closed)),
+        }
+    }
+
+    fn try_queue(
+        &self,
+        message: Message,
+        outcome: Option<Promise<Outcome>>,
+    ) -> Result<(), (Posted, NoRoom)> {
+        let posted = Posted { message, outcome };
+        let then = self.link.room.post(posted)?;
+        self.link.posted(then);
+        Ok(())
     }
 
     /// Waits for room for one message of at most `bytes`. Cancel safe: dropped, it gives up its place in
@@ -111,27 +157,30 @@ impl Permit {
     /// # Errors
     /// The message is longer than what was reserved ([`SendErrorCause::Full`]), or the connection has
     /// ended; the message comes back.
-    pub fn send(mut self, message: impl Into<Message>) -> Result<Receipt, SendError> {
-        let message = message.into();
+    pub fn send(self, message: impl Into<Message>) -> Result<Receipt, SendError> {
+        let (outcome, receipt) = oneshot();
+        self.post(message.into(), Some(outcome))?;
+        Ok(Receipt(receipt))
+    }
+
+    fn post(
+        mut self,
+        message: Message,
+        outcome: Option<Promise<Outcome>>,
+    ) -> Result<(), SendError> {
         let bytes = message.len();
         let Some(spare) = self.held.and_then(|held| held.checked_sub(bytes)) else {
             return Err(refused(message, NoRoom::Full));
         };
-        let (outcome, receipt) = oneshot();
-        let command = Command::Send {
-            link: Arc::clone(&self.link),
-            message,
-            outcome,
-        };
-        match self.link.command(command) {
-            Ok(()) => {
+        let posted = Posted { message, outcome };
+        match self.link.room.post_charged(posted, spare) {
+            Ok(then) => {
                 // From here on the room is the message's, and is given back when the message leaves.
                 self.held = None;
-                self.link.room.give(0, spare);
-                Ok(Receipt(receipt))
+                self.link.posted(then);
+                Ok(())
             }
-            Err(Command::Send { message, .. }) => Err(refused(message, NoRoom::Closed)),
-            Err(other) => unreachable!("a mailbox returns what it was given, not {other:?}"),
+            Err(posted) => Err(refused(posted.message, NoRoom::Closed)),
         }
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::event::{EventKind, Outcome};
 use crate::io::Output;
 use crate::letter::{DeadLetter, Direction, Stage};
-use crate::message::{Message, MessageId, Offline, Resend};
+use crate::message::{Lane, Message, MessageId, Offline, Resend};
 use crate::outbound::{Before, Queued, Report, SendError, SendErrorCause};
 use crate::settings::{DropPolicy, Overflow, format_duration};
 use crate::time::Instant;
@@ -61,7 +61,11 @@ impl Connection {
             }
         }
         let id = self.outbound.number();
-        let committed = self.messages_committed();
+        let committed = match message.in_lane() {
+            // It overtakes nothing.
+            Lane::Normal => 0,
+            Lane::Priority => self.messages_committed(),
+        };
         let index = self
             .outbound
             .insert(step.now, (id, message), report, key, committed);
@@ -73,13 +77,18 @@ impl Connection {
     fn make_room(&mut self, step: &mut Step<'_>, bytes: usize, key: Option<&Bytes>) -> Room {
         let outbound = self.config.settings().outbound;
         let bounds = outbound.bounds();
+        if let Overflow::Wait | Overflow::Reject = outbound.when_full {
+            return if self.outbound.admits(&bounds, bytes) {
+                Room::Made
+            } else {
+                Room::None
+            };
+        }
         let committed = self.messages_committed();
         let is_admitted = match outbound.when_full {
-            Overflow::Wait | Overflow::Reject if !self.outbound.admits(&bounds, bytes) => {
-                return Room::None;
+            Overflow::Wait | Overflow::Reject | Overflow::DropNewest => {
+                self.outbound.admits(&bounds, bytes)
             }
-            Overflow::Wait | Overflow::Reject => true,
-            Overflow::DropNewest => self.outbound.admits(&bounds, bytes),
             // Nothing gives way for a message for which that is not enough.
             Overflow::DropOldest | Overflow::Coalesce => {
                 self.outbound.can_admit(&bounds, bytes, committed)
@@ -222,6 +231,7 @@ impl Connection {
     }
 
     /// The message at this place of the queue has this outcome.
+    #[inline]
     pub(super) fn message_left_from(
         &mut self,
         step: &mut Step<'_>,

@@ -252,6 +252,7 @@ impl Connection {
     }
 
     /// The first message of the queue has this outcome.
+    #[inline]
     pub(super) fn message_left(&mut self, step: &mut Step<'_>, outcome: Outcome) -> Option<Queued> {
         self.message_left_from(step, 0, outcome)
     }

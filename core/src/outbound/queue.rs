@@ -159,7 +159,11 @@ impl Outbound {
             Lane::Normal => self.queue.len(),
             Lane::Priority => self.first_normal(committed),
         };
-        self.queue.insert(index, queued);
+        if index == self.queue.len() {
+            self.queue.push_back(queued);
+        } else {
+            self.queue.insert(index, queued);
+        }
         index
     }
 
@@ -168,30 +172,42 @@ impl Outbound {
     }
 
     /// Takes a message out: its fate is sealed.
+    #[inline]
     pub(crate) fn remove(&mut self, index: usize) -> Option<Queued> {
-        let queued = self.queue.remove(index)?;
+        let queued = match index {
+            0 => self.queue.pop_front(),
+            _ => self.queue.remove(index),
+        }?;
         self.bytes -= queued.message.len();
-        if let Some(rare) = &mut self.rare {
-            if let Some(at) = queued.expires_at() {
-                rare.expiries.remove(&(at, queued.place()));
-            }
-            if let Some(key) = rare.key_of.remove(&queued.id) {
-                rare.keys.remove(&key);
-            }
-            if queued.message.when_offline() == Offline::Refuse {
-                rare.refusing -= 1;
-            }
-            if index < rare.begun_before {
-                rare.begun_before -= 1;
-            }
-            if rare.is_empty() {
-                self.rare = None;
-            }
+        if self.rare.is_some() {
+            self.forget(index, &queued);
         }
         if self.queue.is_empty() && self.queue.capacity() * size_of::<Queued>() > KEPT_BYTES {
             self.queue = VecDeque::new();
         }
         Some(queued)
+    }
+
+    /// A message that stood at this place is known in no other way any more.
+    fn forget(&mut self, index: usize, queued: &Queued) {
+        let Some(rare) = &mut self.rare else {
+            return;
+        };
+        if let Some(at) = queued.expires_at() {
+            rare.expiries.remove(&(at, queued.place()));
+        }
+        if let Some(key) = rare.key_of.remove(&queued.id) {
+            rare.keys.remove(&key);
+        }
+        if queued.message.when_offline() == Offline::Refuse {
+            rare.refusing -= 1;
+        }
+        if index < rare.begun_before {
+            rare.begun_before -= 1;
+        }
+        if rare.is_empty() {
+            self.rare = None;
+        }
     }
 
     /// Whether there is room for a message of `bytes` once all that can be dropped is.

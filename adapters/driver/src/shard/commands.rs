@@ -1,14 +1,21 @@
 //! What the rest of the world asks of a shard.
 
+use std::collections::vec_deque::IntoIter;
 use std::sync::Arc;
 
-use ropewalk_core::{ConnectionId, Input, Instant, Outcome, Report, Shutdown};
+use ropewalk_core::{ConnectionId, Input, Instant, Report, SendError, Shutdown};
 
+use super::outcomes::Outcomes;
 use super::{Member, Shard};
 use crate::link::{Link, Settled};
 use crate::mailbox::{Command, Opening};
+use crate::oneshot::Promise;
+use crate::room::Posted;
 use crate::runtime::Runtime;
 use crate::snapshot::Snapshot;
+
+/// How many messages of one connection are passed on before the shard looks at its budget.
+const POSTED_MAX: usize = 256;
 
 impl<R: Runtime> Shard<R> {
     /// Passes a command on to the set. Its outputs are still to be performed, but where a command concerns
@@ -16,28 +23,11 @@ impl<R: Runtime> Shard<R> {
     pub(super) fn obey(&mut self, now: Instant, command: Command) {
         match command {
             Command::Open(opening) => self.open(now, *opening),
-            Command::Send {
-                link,
-                message,
-                outcome,
-            } => {
-                let bytes = message.len();
-                let Some(id) = link.id() else {
-                    return;
-                };
-                match self.set.send(now, id, message, Report::Outcome) {
-                    Ok(message) => {
-                        if let Some(member) = self.member(id) {
-                            member.outcomes.insert(message, outcome);
-                        }
-                    }
-                    // The connection was ended while the message was on its way here, or it is not to wait.
-                    Err(_) => {
-                        link.room.give(1, bytes);
-                        outcome.keep(Outcome::NotSent);
-                    }
-                }
+            Command::Send(link) => {
+                let posted = link.room.take_posted();
+                self.send(now, link, posted.into_iter());
             }
+            Command::SendRest(link, posted) => self.send(now, link, posted),
             Command::Ask(link) => {
                 if let Some(connection) = link.id() {
                     self.set.handle(now, Input::Ask { connection });
@@ -105,6 +95,50 @@ impl<R: Runtime> Shard<R> {
         }
     }
 
+    /// Passes on what was posted, but so that others have their turn before there is too much.
+    fn send(&mut self, now: Instant, link: Arc<Link>, mut posted: IntoIter<Posted>) {
+        self.pass_on(now, &link, posted.by_ref().take(POSTED_MAX));
+        if posted.len() > 0 {
+            self.mail.push_front(Command::SendRest(link, posted));
+        }
+    }
+
+    /// Passes messages on to the set, as one change.
+    fn pass_on(&mut self, now: Instant, link: &Link, posted: impl Iterator<Item = Posted>) {
+        let Some(id) = link.id() else {
+            return posted.for_each(Posted::not_sent);
+        };
+        let member = self.members.get_mut(id.index());
+        let mut member = member.and_then(|it| it.as_mut().filter(|it| it.id == id));
+        let (mut items, mut bytes) = (0, 0);
+        let messages = posted.map(|Posted { message, outcome }| {
+            let outcome = outcome.filter(Promise::is_awaited);
+            let report = match outcome {
+                Some(_) => Report::Outcome,
+                None => Report::Quiet,
+            };
+            (message, report, outcome)
+        });
+        self.set
+            .send_all(now, id, messages, |outcome, sent| match (sent, outcome) {
+                (Ok(message), Some(outcome)) => {
+                    if let Some(member) = &mut member {
+                        member.outcomes.insert(message, outcome);
+                    }
+                }
+                (Ok(_), None) => {}
+                // The connection was ended while the message was on its way here, or it is not to wait.
+                (Err(SendError { message, .. }), outcome) => {
+                    items += 1;
+                    bytes += message.len();
+                    Posted { message, outcome }.not_sent();
+                }
+            });
+        if items > 0 {
+            link.room.give(items, bytes);
+        }
+    }
+
     fn open(&mut self, now: Instant, opening: Opening) {
         let Opening {
             link,
@@ -129,7 +163,7 @@ impl<R: Runtime> Shard<R> {
             resolving: None,
             request: None,
             sockets: Vec::new(),
-            outcomes: std::collections::BTreeMap::new(),
+            outcomes: Outcomes::default(),
             redriven: None,
         });
     }
@@ -150,6 +184,8 @@ impl<R: Runtime> Shard<R> {
         let Some(connection) = link.id() else {
             return;
         };
+        // Whoever posted the first of these has perhaps not told yet, and this is the end of a later one's sender.
+        self.pass_on(now, link, link.room.take_posted().into_iter());
         self.set.remove(now, connection, how);
         self.perform(now);
         if link.settle() == Settled::Ask {
@@ -171,7 +207,8 @@ impl<R: Runtime> Shard<R> {
 pub(super) fn abandon(command: Command) {
     match command {
         Command::Open(opening) => opening.link.end(None),
-        Command::Send { outcome, .. } => outcome.keep(Outcome::NotSent),
+        Command::Send(link) => link.room.abandon(),
+        Command::SendRest(_, posted) => posted.for_each(Posted::not_sent),
         Command::Ask(_)
         | Command::Judged(_)
         | Command::Provided { .. }

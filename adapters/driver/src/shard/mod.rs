@@ -4,11 +4,12 @@
 //! (what sockets and dials bring).
 
 mod commands;
+mod outcomes;
 mod outputs;
 mod redriving;
 mod streams;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -16,20 +17,18 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use ropewalk_core::admission::RequestId;
-use ropewalk_core::{
-    ConnectionId, ConnectionSet, Input, Instant, MessageId, Outcome, Seed, Shutdown, SocketId,
-};
+use ropewalk_core::{ConnectionId, ConnectionSet, Input, Instant, Seed, Shutdown, SocketId};
 
 use crate::application::{Provide, Transport};
 use crate::budget::{Budget, Left};
 use crate::gate::Visit;
 use crate::link::Link;
 use crate::mailbox::{Command, Mailbox};
-use crate::oneshot::Promise;
 use crate::runtime::{Runtime, Timer};
 use crate::scope::Common;
 use crate::scoped::Scoped;
 use crate::slots::Slots;
+use outcomes::Outcomes;
 use redriving::Redriven;
 
 /// Shared by all sockets of a shard: what one read brings at most.
@@ -71,7 +70,7 @@ struct Member {
     request: Option<RequestId>,
     /// The place of each of its sockets, dials included: rarely more than one.
     sockets: Vec<(SocketId, u32)>,
-    outcomes: BTreeMap<MessageId, Promise<Outcome>>,
+    outcomes: Outcomes,
     /// Outbound letters that are being sent again.
     redriven: Option<Box<Redriven>>,
 }

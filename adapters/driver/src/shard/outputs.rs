@@ -67,7 +67,7 @@ impl<R: Runtime> Shard<R> {
                     self.note_fate(connection, message, &outcome);
                     let promise = self
                         .member(connection)
-                        .and_then(|member| member.outcomes.remove(&message));
+                        .and_then(|member| member.outcomes.remove(message));
                     if let Some(promise) = promise {
                         promise.keep(outcome);
                     }

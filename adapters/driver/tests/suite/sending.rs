@@ -25,6 +25,64 @@ pub(crate) async fn echoes_come_back_in_order<R: Runtime>() {
     }
 }
 
+pub(crate) async fn messages_with_and_without_receipts_keep_their_order<R: Runtime>() {
+    let server = Server::echo();
+    let fleet = Fleet::<R>::new();
+    let mut settings = Settings::default();
+    // Less than a shard takes at a time, so that senders wait; and more.
+    for items_max in [100, 2_000] {
+        settings.outbound.items_max = items_max;
+        let handle = fleet.open(eager(&server.url()).settings(settings.clone()));
+        let sender = handle.sender();
+        let mut receipts = Vec::new();
+        for number in 0..1_500_u32 {
+            let text = number.to_string();
+            match number % 4 {
+                0 => receipts.push(sender.send(text).await.unwrap()),
+                1 => drop(sender.send(text).await.unwrap()),
+                _ => sender.post(text).await.unwrap(),
+            }
+        }
+        let wanted: Vec<_> = (0..1_500).map(|number| number.to_string()).collect();
+        assert_eq!(take(&handle, 1_500).await, wanted);
+        for receipt in receipts {
+            assert_eq!(receipt.outcome().await, Outcome::Written);
+        }
+        let counters = handle.snapshot().await.unwrap().counters;
+        assert_eq!((counters.accepted, counters.written), (1_500, 1_500));
+    }
+}
+
+pub(crate) async fn a_message_without_a_receipt_comes_back_where_it_cannot_be_queued<R: Runtime>()
+{
+    let server = Server::raw(|_, stream| {
+        let mut stream = stream;
+        drop(std::io::copy(&mut stream, &mut std::io::sink()));
+    });
+    let fleet = Fleet::<R>::new();
+    let mut settings = Settings::default();
+    settings.outbound.items_max = 2;
+    let handle = fleet.open(Connect::to(&server.url()).unwrap().settings(settings));
+    let sender = handle.sender();
+    sender.try_post("1").unwrap();
+    let permit = sender.reserve(1).await.unwrap();
+    let refused = sender.try_post("3").unwrap_err();
+    assert_eq!(refused.cause, SendErrorCause::Full);
+    assert_eq!(refused.message, Message::text("3"));
+
+    let mut wait = Box::pin(sender.post("3"));
+    let polled = poll_fn(|cx| Poll::Ready(wait.as_mut().poll(cx))).await;
+    assert!(polled.is_pending());
+    drop(fleet);
+    let refused = wait.await.unwrap_err();
+    assert_eq!(refused.cause, SendErrorCause::Closed);
+    assert_eq!(refused.message, Message::text("3"));
+    assert_eq!(handle.next_batch().await.map(|batch| batch.len()), None);
+    let refused = permit.send("2").unwrap_err();
+    assert_eq!(refused.cause, SendErrorCause::Closed);
+    assert_eq!(refused.message, Message::text("2"));
+}
+
 pub(crate) async fn a_large_message_passes_in_many_parts<R: Runtime>() {
     let server = Server::echo();
     let fleet = Fleet::<R>::new();
