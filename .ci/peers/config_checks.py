@@ -62,7 +62,7 @@ BROKEN = [
     ("a placeholder without resume", CONNECTION + "ready = ['${next}']\n", 4, "connection.ready", "resume"),
     ("a runtime that does not exist", "runtime = 'tokyo'\n" + CONNECTION, 1, "runtime", "tokio"),
     ("roots that are not there", CONNECTION + "[connection.tls]\nroots = '/nowhere.pem'\n", 5, "connection.tls.roots", "/nowhere.pem"),
-    ("a key of a later version", CONNECTION + "[connection.processor]\nworkers = 1\n", 4, "connection.processor", "version"),
+    ("a key of a later version", CONNECTION + "[connection.proxy]\nurl = ''\n", 4, "connection.proxy", "version"),
 ]
 
 # Command lines that end with status 2 and a message that has this in it.
