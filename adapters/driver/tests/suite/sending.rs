@@ -53,8 +53,7 @@ pub(crate) async fn messages_with_and_without_receipts_keep_their_order<R: Runti
     }
 }
 
-pub(crate) async fn a_message_without_a_receipt_comes_back_where_it_cannot_be_queued<R: Runtime>()
-{
+pub(crate) async fn a_message_without_a_receipt_comes_back_where_it_cannot_be_queued<R: Runtime>() {
     let server = Server::raw(|_, stream| {
         let mut stream = stream;
         drop(std::io::copy(&mut stream, &mut std::io::sink()));
