@@ -48,6 +48,7 @@ impl Timers {
     pub fn meet(&mut self) -> u32 {
         let (at, _) = self.heap.peek().expect("each connection has one");
         let (_, slot) = self.heap.pop_due(at).expect("it is due at its time");
+        self.now = at;
         self.heap.set(slot, at + KEEPALIVE);
         slot
     }
