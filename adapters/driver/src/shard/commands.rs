@@ -150,6 +150,8 @@ impl<R: Runtime> Shard<R> {
         let Some(connection) = link.id() else {
             return;
         };
+        // What a pause held back is to be processed before the end.
+        link.resume_processing();
         self.set.remove(now, connection, how);
         self.perform(now);
         if link.settle() == Settled::Ask {
