@@ -37,9 +37,9 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Letters(LettersCommand),
     /// Stops connections of the fleet that runs with a store, or all, until they are resumed
-    Pause(ControlArguments),
+    Pause(PauseArguments),
     /// Lets paused connections go on
-    Resume(ControlArguments),
+    Resume(PauseArguments),
     /// Tells how the connections of the fleet stand that runs with a store
     Status(ControlArguments),
 }
@@ -171,6 +171,15 @@ pub(crate) struct ControlArguments {
     /// One JSON object a connection
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PauseArguments {
+    #[command(flatten)]
+    pub(crate) control: ControlArguments,
+    /// Not the connections, but what processes their messages: these wait meanwhile, and the sockets stay
+    #[arg(long)]
+    pub(crate) processing: bool,
 }
 
 /// Connects to every URL, each with its own reconnect loop, and writes one JSON object a message.

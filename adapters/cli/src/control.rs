@@ -33,6 +33,10 @@ pub(crate) enum Request {
     Pause { names: Vec<String> },
     /// Let them go on.
     Resume { names: Vec<String> },
+    /// Process no more messages of these connections, or of all.
+    PauseProcessing { names: Vec<String> },
+    /// Process them again.
+    ResumeProcessing { names: Vec<String> },
     /// Tell how these stand, or all.
     Status { names: Vec<String> },
 }

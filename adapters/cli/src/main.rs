@@ -41,8 +41,20 @@ fn main() -> ExitCode {
         Command::Echo(arguments) => echo::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Letters(command) => letters::run(&command),
-        Command::Pause(arguments) => control::run(arguments, |names| Request::Pause { names }),
-        Command::Resume(arguments) => control::run(arguments, |names| Request::Resume { names }),
+        Command::Pause(arguments) => {
+            let request = match arguments.processing {
+                false => |names| Request::Pause { names },
+                true => |names| Request::PauseProcessing { names },
+            };
+            control::run(arguments.control, request)
+        }
+        Command::Resume(arguments) => {
+            let request = match arguments.processing {
+                false => |names| Request::Resume { names },
+                true => |names| Request::ResumeProcessing { names },
+            };
+            control::run(arguments.control, request)
+        }
         Command::Status(arguments) => control::run(arguments, |names| Request::Status { names }),
     };
     match result {

@@ -183,6 +183,10 @@ fn a_running_fleet_hears_of_what_is_decided() {
     assert_eq!(records(&asked("status", &[]).stdout)[0]["state"], "paused");
     assert_eq!(asked("resume", &[]).status.code(), Some(0));
     tap.until("ready");
+    // The socket stays where only the processing is paused.
+    let held = asked("pause", &["--processing", "feed"]);
+    assert_eq!(records(&held.stdout)[0]["state"], "open");
+    assert_eq!(asked("resume", &["--processing"]).status.code(), Some(0));
     let unknown = asked("pause", &["food"]);
     assert_eq!(unknown.status.code(), Some(1));
     assert!(text(&unknown.stderr).contains("`food`"));

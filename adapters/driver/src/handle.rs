@@ -93,6 +93,18 @@ impl ConnectionHandle {
         self.link.tell(Command::Resume(Arc::clone(&self.link)));
     }
 
+    /// Gives the processor, or whoever waits in [`next_batch`](Self::next_batch), no more batches until
+    /// [`resume_processing`](Self::resume_processing). Calls that run go on. The socket stays: messages gather up to the bounds of the
+    /// inbound queue, and then it is not read. When the connection is to end, the pause ends, so that nothing is left.
+    pub fn pause_processing(&self) {
+        self.link.pause_processing();
+    }
+
+    /// Ends such a pause.
+    pub fn resume_processing(&self) {
+        self.link.resume_processing();
+    }
+
     /// Ends the wait before the next attempt, if the connection is waiting.
     pub fn retry_now(&self) {
         self.link.tell(Command::RetryNow(Arc::clone(&self.link)));

@@ -32,6 +32,7 @@ pub(crate) struct Link {
 struct Shared {
     state: State,
     life: Life,
+    processing: Processing,
     inbox: Inbox,
     waiters: Waiters,
 }
@@ -42,6 +43,14 @@ enum Life {
     Runs,
     /// With the report, unless its shard was dropped before there was one.
     Ended(Option<Box<ConnectionReport>>),
+}
+
+/// Whether the consumer gets batches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Processing {
+    #[default]
+    Runs,
+    Paused,
 }
 
 /// What [`Link::settle`] found.
@@ -115,6 +124,20 @@ impl Link {
         self.tell(Command::Remove(Arc::clone(self), how));
     }
 
+    /// Hands out no more batches. One that was asked for may still come, and waits.
+    pub(crate) fn pause_processing(&self) {
+        self.lock().processing = Processing::Paused;
+    }
+
+    /// Hands out batches again.
+    pub(crate) fn resume_processing(&self) {
+        let mut shared = self.lock();
+        shared.processing = Processing::Runs;
+        let wake = shared.waiters.take();
+        drop(shared);
+        wake.wake();
+    }
+
     /// The next batch; `None` when the connection has ended and all its batches were taken. `places` is how
     /// many the consumer would take now.
     pub(crate) fn poll_batch(
@@ -124,6 +147,10 @@ impl Link {
         places: u16,
     ) -> Poll<Option<Batch>> {
         let mut shared = self.lock();
+        if let (Processing::Paused, Life::Runs) = (shared.processing, &shared.life) {
+            shared.waiters.wait(key, cx);
+            return Poll::Pending;
+        }
         if let Some(batch) = shared.inbox.batches.pop_front() {
             return Poll::Ready(Some(batch));
         }

@@ -220,6 +220,8 @@ fn control(letters: Letters, handles: Vec<Arc<ConnectionHandle>>) -> control::Fl
             }
             Request::Pause { names } => (names, ConnectionHandle::pause),
             Request::Resume { names } => (names, ConnectionHandle::resume),
+            Request::PauseProcessing { names } => (names, ConnectionHandle::pause_processing),
+            Request::ResumeProcessing { names } => (names, ConnectionHandle::resume_processing),
             Request::Status { names } => (names, |_| {}),
         };
         let is_known = |name: &String| handles.iter().any(|handle| **handle.name() == **name);

@@ -184,6 +184,8 @@ impl<R: Runtime> Shard<R> {
         let Some(connection) = link.id() else {
             return;
         };
+        // What a pause held back is to be processed before the end.
+        link.resume_processing();
         // Whoever posted the first of these has perhaps not told yet, and this is the end of a later one's sender.
         self.pass_on(now, link, link.room.take_posted().into_iter());
         self.set.remove(now, connection, how);

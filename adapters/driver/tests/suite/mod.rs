@@ -74,6 +74,8 @@ macro_rules! tests {
             a_processor_that_panics_now_and_then_keeps_its_socket
             one_message_in_a_hundred_fails_and_no_other_is_a_letter
             a_processor_judges_each_message
+            a_processor_that_is_paused_gets_nothing_and_keeps_its_socket
+            a_pause_of_processing_ends_with_the_connection
             a_processor_that_panics_loses_its_batch_only
             a_processor_that_waits_delays_nobody_else
             a_provider_shapes_each_attempt

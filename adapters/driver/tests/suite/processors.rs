@@ -3,13 +3,13 @@
 use std::future::{pending, poll_fn};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use ropewalk_driver::{
-    Batch, Connect, Fleet, Runtime, Settings, Stage, State, Verdict, WorkerBounds,
+    Batch, Connect, ConnectionHandle, Fleet, Runtime, Settings, Stage, State, Verdict, WorkerBounds,
 };
 use tungstenite::Message;
 
@@ -370,4 +370,59 @@ async fn yield_once() {
         Poll::Pending
     })
     .await;
+}
+
+/// A connection to this server whose processor tells the texts that it gets.
+fn telling<R: Runtime>(fleet: &Fleet<R>, server: &Server) -> (ConnectionHandle, Receiver<String>) {
+    let (tell, told) = channel();
+    let connect = Connect::to(&server.url()).unwrap();
+    let handle = fleet.open(one_by_one(connect).process(move |batch: Batch| {
+        let tell = tell.clone();
+        async move {
+            batch.judge(|message| {
+                tell.send(message.text().unwrap().to_owned()).unwrap();
+                Verdict::Ack
+            })
+        }
+    }));
+    (handle, told)
+}
+
+pub(crate) async fn a_processor_that_is_paused_gets_nothing_and_keeps_its_socket<R: Runtime>() {
+    let server = Server::start(|_, mut session| {
+        while let Ok(message) = session.read() {
+            if message.is_text() {
+                session.send(message).unwrap();
+            }
+        }
+    });
+    let mut fleet = Fleet::<R>::new();
+    let (handle, told) = telling(&fleet, &server);
+    handle.pause_processing();
+    let sender = handle.sender();
+    for text in ["a", "b", "c"] {
+        sender.send(text).await.unwrap();
+    }
+    // They are here, all three, and nobody got one.
+    while handle.snapshot().await.unwrap().counters.received < 3 {}
+    assert!(told.try_recv().is_err());
+    assert_eq!(handle.state(), State::Open);
+    handle.resume_processing();
+    while handle.snapshot().await.unwrap().counters.delivered < 3 {}
+    assert_eq!(told.try_iter().collect::<Vec<_>>(), ["a", "b", "c"]);
+    let counters = handle.snapshot().await.unwrap().counters;
+    assert_eq!(counters.sessions, 1);
+    fleet.shutdown(Duration::from_secs(20)).await;
+}
+
+pub(crate) async fn a_pause_of_processing_ends_with_the_connection<R: Runtime>() {
+    let server = sends(&["a", "b"]);
+    let mut fleet = Fleet::<R>::new();
+    let (handle, told) = telling(&fleet, &server);
+    handle.pause_processing();
+    while handle.snapshot().await.unwrap().counters.received < 2 {}
+    let report = fleet.shutdown(Duration::from_secs(20)).await;
+    let counters = report.connections[0].report.counters;
+    assert_eq!((counters.delivered, counters.dropped), (2, 0));
+    assert_eq!(told.try_iter().collect::<Vec<_>>(), ["a", "b"]);
 }
