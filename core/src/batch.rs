@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::ids::ConnectionId;
 use crate::message::Kind;
+use crate::settings::BatchPolicy;
 use crate::time::Instant;
 
 /// Messages of one connection in the order in which they arrived, in one contiguous buffer.
@@ -32,6 +33,8 @@ pub(crate) struct Contents {
     arena: Vec<u8>,
     entries: Vec<Entry>,
     first_seq: u64,
+    /// Whether its memory was that of another batch before, and comes back after this one too.
+    is_spare: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -86,35 +89,98 @@ impl Contents {
         }
     }
 
-    /// Takes memory for messages of about `len` bytes that lie in the next `ahead` bytes of a socket, at most for
-    /// `bytes_max` bytes and `count_max` messages: one piece instead of many that double.
-    pub(crate) fn make_room_ahead(
-        &mut self,
-        (len, ahead): (usize, usize),
+    /// How many bytes and messages are taken memory for, if messages of about `len` bytes lie in the next `ahead` bytes of a
+    /// socket: at most `bytes_max` bytes and `count_max` messages.
+    pub(crate) fn room_for(
+        len: usize,
+        ahead: usize,
         (bytes_max, count_max): (usize, usize),
-    ) {
+    ) -> (usize, usize) {
         /// The shortest header of a frame.
         const HEADER_BYTES: usize = 2;
-        let messages = ahead / (len + HEADER_BYTES);
-        let bytes = (messages * len).min(bytes_max);
+        /// Where so much comes at once, as much again is about to, and a little more.
+        const PLENTY: usize = 32 << 10;
+        let ahead = match ahead {
+            ..PLENTY => ahead,
+            PLENTY.. => 2 * ahead + ahead / 4,
+        };
+        let messages = (ahead / (len + HEADER_BYTES) + 1).min(count_max);
+        ((messages * len).min(bytes_max), messages)
+    }
+
+    /// Forgets what is in it, so that its memory can be used again.
+    pub(crate) fn into_spare(self) -> Self {
+        let Self {
+            mut arena,
+            mut entries,
+            ..
+        } = self;
+        arena.clear();
+        entries.clear();
+        Self {
+            arena,
+            entries,
+            first_seq: 0,
+            is_spare: true,
+        }
+    }
+
+    /// Takes memory for so many bytes and messages.
+    pub(crate) fn begin(&mut self, bytes: usize, count: usize) {
         self.arena.reserve_exact(bytes);
-        self.entries.reserve_exact(messages.min(count_max));
+        self.entries.reserve_exact(count);
+    }
+
+    /// For how many bytes there is memory.
+    pub(crate) fn capacity(&self) -> usize {
+        self.arena.capacity()
+    }
+
+    /// Whether no more fits in, whatever it is.
+    pub(crate) fn is_full(&self, policy: &BatchPolicy) -> bool {
+        self.len() >= policy.count_max || self.bytes() >= policy.bytes_max
+    }
+
+    /// Appends a copy of a message if the batch may grow by it, and it fits into the memory that is there.
+    #[inline]
+    pub(crate) fn push_if_easy(&mut self, policy: &BatchPolicy, message: MessageRef<'_>) -> bool {
+        let end = self.arena.len() + message.payload.len();
+        let is_easy = self.entries.len() < self.entries.capacity().min(policy.count_max)
+            && end <= self.arena.capacity().min(policy.bytes_max)
+            && self.has_room_for(message.payload.len(), message.seq);
+        if is_easy {
+            self.push(message);
+        }
+        is_easy
     }
 
     /// Gives back what was taken ahead for messages that did not come.
-    pub(crate) fn shrink_to_twice(&mut self) {
-        if self.arena.capacity() / 2 > self.arena.len() {
-            self.arena.shrink_to(2 * self.arena.len());
+    pub(crate) fn shrink_to_about_twice(&mut self) {
+        if self.is_spare {
+            return;
         }
-        if self.entries.capacity() / 2 > self.entries.len() {
-            self.entries.shrink_to(2 * self.entries.len());
+        fn shrink<T>(it: &mut Vec<T>) {
+            let bound = 2 * it.len() + it.len() / 4;
+            if it.capacity() > bound {
+                it.shrink_to(bound);
+            }
         }
+        shrink(&mut self.arena);
+        shrink(&mut self.entries);
     }
 
-    /// Gives back what was taken ahead: nothing more comes in.
+    /// Gives back what was taken ahead, unless it is little: nothing more comes in.
     pub(crate) fn shrink(&mut self) {
-        self.arena.shrink_to_fit();
-        self.entries.shrink_to_fit();
+        fn shrink<T>(it: &mut Vec<T>) {
+            if it.capacity() - it.len() > it.len() / 8 {
+                it.shrink_to_fit();
+            }
+        }
+        if self.is_spare {
+            return;
+        }
+        shrink(&mut self.arena);
+        shrink(&mut self.entries);
     }
 
     /// Appends a copy of a message. The caller has asked `has_room_for`.
@@ -179,6 +245,10 @@ impl Batch {
         self.handed_at = now;
         self.lane = lane;
         self
+    }
+
+    pub(crate) fn contents(&self) -> &Arc<Contents> {
+        &self.contents
     }
 
     pub(crate) fn lane(&self) -> LaneNumber {
@@ -487,7 +557,8 @@ mod tests {
         let payload = [b'x'; 100];
         let message = |seq| MessageRef::new(Kind::Text, &payload, seq, Instant::ORIGIN);
         // Behind the first message lie nine more, each with a header.
-        contents.make_room_ahead((100, 10 * 102), (10_000, 1_000));
+        let (bytes, count) = Contents::room_for(100, 9 * 102, (10_000, 1_000));
+        contents.begin(bytes, count);
         let taken = (contents.arena.capacity(), contents.entries.capacity());
         for seq in 1..=10 {
             contents.make_room(100, 10_000);
@@ -498,11 +569,12 @@ mod tests {
         assert_eq!((capacities(&contents), taken), (taken, (1_000, 10)));
 
         let mut contents = Contents::default();
-        contents.make_room_ahead((100, 64_000), (10_000, 7));
-        assert_eq!(capacities(&contents), (10_000, 7));
+        let (bytes, count) = Contents::room_for(100, 64_000, (10_000, 7));
+        contents.begin(bytes, count);
+        assert_eq!(capacities(&contents), (700, 7));
         contents.push(message(1));
-        contents.shrink_to_twice();
-        assert_eq!(capacities(&contents), (200, 2));
+        contents.shrink_to_about_twice();
+        assert_eq!(capacities(&contents), (225, 2));
     }
 
     #[test]

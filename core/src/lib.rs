@@ -45,6 +45,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admission;
+mod arenas;
 pub mod backoff;
 pub mod classify;
 pub mod hooks;

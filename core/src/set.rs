@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::io::IoSlice;
 use std::sync::Arc;
 
+use crate::arenas::Arenas;
 use crate::connection::{Connection, Sharing, Step, Turn, Unit};
 use crate::event::{Counters, Reading, State};
 use crate::ids::{ConnectionId, SocketId};
@@ -38,6 +39,7 @@ pub struct ConnectionSet {
     timers: TimerHeap,
     due: Vec<u32>,
     out: VecDeque<Output>,
+    arenas: Arenas,
     secrets: Secrets,
     jitter: Jitter,
     latest: Instant,
@@ -64,6 +66,7 @@ impl ConnectionSet {
             timers: TimerHeap::new(),
             due: Vec::new(),
             out: VecDeque::new(),
+            arenas: Arenas::default(),
             secrets,
             jitter,
             latest: Instant::ORIGIN,
@@ -104,7 +107,8 @@ impl ConnectionSet {
         let jitter = Jitter::from_state(self.jitter.next_u64());
         let unread = self.budget.unread_until(now);
         let turn = Turn::Everybody;
-        let mut step = Step::new(now, &mut self.secrets, &mut self.out, turn, unread);
+        let (out, arenas) = (&mut self.out, &mut self.arenas);
+        let mut step = Step::new(now, &mut self.secrets, out, arenas, turn, unread);
         let connection = Connection::new(&mut step, id, target.into(), config, consumer, jitter);
         slot.connection = Some(Box::new(connection));
         self.len += 1;
@@ -394,6 +398,7 @@ impl ConnectionSet {
 
     fn handle_timeout(&mut self, now: Instant) {
         let now = self.clamp(now);
+        self.arenas.age();
         let mut due = std::mem::take(&mut self.due);
         while let Some((_, slot)) = self.timers.pop_due(now) {
             due.push(slot);
@@ -452,7 +457,8 @@ impl ConnectionSet {
         let before = Share::of(connection);
         let turn = self.budget.turn(connection.socket());
         let unread = self.budget.unread_until(now);
-        let mut step = Step::new(now, &mut self.secrets, &mut self.out, turn, unread);
+        let (out, arenas) = (&mut self.out, &mut self.arenas);
+        let mut step = Step::new(now, &mut self.secrets, out, arenas, turn, unread);
         step.calls = self.calls;
         let result = change(connection, &mut step);
         connection.settle(&mut step);

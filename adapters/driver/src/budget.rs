@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 /// The longest that a shard works in one poll.
 const TIME: Duration = Duration::from_micros(200);
 /// The most bytes that a shard reads and writes in one poll.
-const BYTES: usize = 1 << 20;
+const BYTES: usize = 256 << 10;
 /// The most bytes that one socket writes in its turn.
 pub(crate) const WRITE_QUANTUM: usize = 256 << 10;
 

@@ -101,7 +101,9 @@ impl Tasks for Tokio {
 }
 
 pub(super) fn on_tokio<C: Client>(work: Work, to: &Place) -> Result<Done, Problem> {
-    tokio_runtime()?.block_on(drive::<Tokio, C>(work, to))
+    let to = to.clone();
+    let runtime = tokio_runtime()?;
+    runtime.block_on(runtime.spawn(async move { drive::<Tokio, C>(work, &to).await }))?
 }
 
 pub(super) fn tokio_runtime() -> Result<tokio::runtime::Runtime, Problem> {

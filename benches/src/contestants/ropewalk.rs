@@ -16,7 +16,11 @@ use crate::measure::resident_bytes;
 use crate::work::{Done, Seen, Work};
 
 pub(super) fn on_tokio(work: Work, to: &Place) -> Result<Done, Problem> {
-    tokio_runtime()?.block_on(drive::<ropewalk_tokio::Tokio, Tokio>(work, to))
+    let to = to.clone();
+    let runtime = tokio_runtime()?;
+    runtime.block_on(
+        runtime.spawn(async move { drive::<ropewalk_tokio::Tokio, Tokio>(work, &to).await }),
+    )?
 }
 
 pub(super) fn on_smol(work: Work, to: &Place) -> Result<Done, Problem> {

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::admission::Dial;
+use crate::arenas::Arenas;
 use crate::backoff::Backoff;
 use crate::batch::{Judged, MessageRef, Verdict};
 use crate::classify::Strikes;
@@ -57,6 +58,7 @@ pub(crate) struct Step<'a> {
     pub(crate) now: Instant,
     pub(crate) secrets: &'a mut Secrets,
     pub(crate) out: &'a mut VecDeque<Output>,
+    pub(crate) arenas: &'a mut Arenas,
     /// Whether the set lets the connection's socket be read.
     pub(crate) turn: Turn,
     /// Whether calls of processors are asked for.
@@ -91,6 +93,7 @@ impl<'a> Step<'a> {
         now: Instant,
         secrets: &'a mut Secrets,
         out: &'a mut VecDeque<Output>,
+        arenas: &'a mut Arenas,
         turn: Turn,
         unread: Duration,
     ) -> Self {
@@ -98,6 +101,7 @@ impl<'a> Step<'a> {
             now,
             secrets,
             out,
+            arenas,
             turn,
             calls: Sharing::Alone,
             unread,
@@ -429,6 +433,7 @@ impl Connection {
                 .inbound
                 .next_batch(step.now, &policy, self.id)
                 .expect("one was due");
+            step.arenas.lend(&batch);
             if self.consumer == Consumer::Pull {
                 self.tally.delivered += batch.len() as u64;
             }

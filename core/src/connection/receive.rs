@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::batch::MessageRef;
 use crate::event::{EventKind, Reading, State};
-use crate::hooks::{ReadyStep, Reply, Urgency};
+use crate::hooks::{Hooks, ReadyStep, Reply, Urgency};
 use crate::ids::ConnectionId;
-use crate::inbound::Inbound;
+use crate::inbound::{Arrival, Inbound};
 use crate::io::Output;
 use crate::letter::{DeadLetter, Direction, Stage};
 use crate::message::Message;
@@ -15,7 +15,7 @@ use crate::renegotiate::{Invalid, InvalidCounts, InvalidKind};
 use crate::settings::{Config, InvalidFate};
 use crate::target::Endpoint;
 use crate::time::Instant;
-use crate::websocket::{Item, Limits};
+use crate::websocket::{Item, Limits, Run};
 
 use super::renegotiation::ready_steps;
 use super::session::Script;
@@ -83,6 +83,7 @@ impl Connection {
             frame_bytes_max: settings.limits.frame_bytes_max,
             fragments_max: settings.limits.fragments_max,
         };
+        let goes_straight = self.messages_go_straight();
         let mut rest = bytes;
         loop {
             let Some(session) = &mut self.session else {
@@ -96,6 +97,16 @@ impl Connection {
             if self.inbound.is_full(&bounds) {
                 return bytes.len() - rest.len();
             }
+            if goes_straight {
+                let run = session.decoder.run(&limits, rest);
+                rest = self.receive_run(step, run);
+                if self.inbound.is_full(&bounds) {
+                    continue;
+                }
+            }
+            let Some(session) = &mut self.session else {
+                return bytes.len();
+            };
             let mut reply = None;
             let meaning = match session.decoder.next(&limits, &mut rest) {
                 Ok(None) => return bytes.len(),
@@ -155,6 +166,50 @@ impl Connection {
                 Meaning::Fail(reason) => self.fail(step, reason),
             }
         }
+    }
+
+    /// Whether nothing looks at messages on their way to the queue.
+    fn messages_go_straight(&self) -> bool {
+        let Hooks {
+            acknowledge,
+            resume,
+            decode,
+            urgent,
+            ..
+        } = self.config.hooks();
+        let script = self.session.as_ref().and_then(|it| it.script.as_ref());
+        acknowledge.is_none()
+            && resume.is_none()
+            && decode.is_none()
+            && urgent.is_none()
+            && script.is_none()
+            && self.inbound.has_one_lane()
+    }
+
+    /// Takes messages that go straight to the queue; returns what lies behind them.
+    fn receive_run<'i>(&mut self, step: &mut Step<'_>, mut run: Run<'i>) -> &'i [u8] {
+        let settings = self.config.settings();
+        let policy = (&settings.batch, &settings.inbound);
+        let arrival = Arrival {
+            generation: self.generation,
+            at: step.now,
+            seq: self.config.hooks().numbered_after + self.tally.received + 1,
+        };
+        let next = || {
+            let (kind, payload) = run.next()?;
+            Some((kind, payload, run.rest().len()))
+        };
+        let pushed = self.inbound.push_run(policy, &arrival, step.arenas, next);
+        if pushed.items > 0 {
+            self.tally.received += u64::from(pushed.items);
+            self.tally.received_bytes += pushed.bytes as u64;
+            if let Some(session) = &mut self.session {
+                session.has_sign_of_life = true;
+                session.last_data_at = step.now;
+                session.arriving = None;
+            }
+        }
+        run.rest()
     }
 
     fn pong_arrived(&mut self, step: &mut Step<'_>) {
@@ -290,8 +345,9 @@ impl Intake<'_> {
                 let per_key = hooks.per_key.as_ref();
                 per_key.map_or(0, |per_key| per_key.hash(message))
             });
+            let arenas = &mut *step.arenas;
             self.inbound
-                .push(policy, self.generation, lane, message, self.ahead);
+                .push(policy, self.generation, lane, message, self.ahead, arenas);
             let is_urgent = hooks
                 .urgent
                 .as_ref()

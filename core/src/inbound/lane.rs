@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
+use crate::arenas::Arenas;
 use crate::batch::{Contents, MessageRef};
+use crate::message::Kind;
 use crate::settings::{BatchPolicy, IdleFlush};
 use crate::time::Instant;
 
@@ -31,6 +33,30 @@ pub(super) struct Lane {
     growing: Option<Box<Growing>>,
 }
 
+/// What one read has brought.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    /// The socket it came over.
+    pub(crate) generation: u32,
+    pub(crate) at: Instant,
+    /// Of its first message.
+    pub(crate) seq: u64,
+}
+
+/// What a queue may still take. The message that uses it up is taken.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    pub(super) items: u32,
+    pub(super) bytes: usize,
+}
+
+/// Messages that were queued.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pushed {
+    pub(crate) items: u32,
+    pub(crate) bytes: usize,
+}
+
 /// The batch in progress.
 #[derive(Debug)]
 struct Growing {
@@ -50,6 +76,7 @@ impl Lane {
         (left, ahead): (usize, usize),
         generation: u32,
         message: MessageRef<'_>,
+        arenas: &mut Arenas,
     ) {
         let len = message.as_bytes().len();
         if let Some(growing) = &self.growing {
@@ -63,11 +90,9 @@ impl Lane {
             }
         }
         let growing = self.growing.get_or_insert_with(|| {
-            let mut contents = Contents::default();
             let bounds = (policy.bytes_max.min(left), policy.count_max);
-            contents.make_room_ahead((len, ahead), bounds);
             Box::new(Growing {
-                contents,
+                contents: arenas.contents((len, ahead), bounds),
                 generation,
                 is_urgent: false,
             })
@@ -77,8 +102,40 @@ impl Lane {
         contents.make_room(len, policy.bytes_max.min(bytes_max));
         contents.push(message);
         // No more fits in: there is nothing to wait for.
-        let is_full = contents.len() >= policy.count_max || contents.bytes() >= policy.bytes_max;
-        growing.is_urgent |= is_full;
+        growing.is_urgent |= growing.contents.is_full(policy);
+    }
+
+    /// Appends messages of one socket, as many as `next` has and `room` allows.
+    pub(super) fn push_run<'i>(
+        &mut self,
+        policy: &BatchPolicy,
+        room: Room,
+        run: &Arrival,
+        arenas: &mut Arenas,
+        mut next: impl FnMut() -> Option<(Kind, &'i [u8], usize)>,
+    ) -> Pushed {
+        let mut pushed = Pushed::default();
+        while pushed.items < room.items && pushed.bytes < room.bytes {
+            let Some((kind, payload, ahead)) = next() else {
+                break;
+            };
+            let seq = run.seq + u64::from(pushed.items);
+            let message = MessageRef::new(kind, payload, seq, run.at);
+            let is_taken = self.growing.as_mut().is_some_and(|growing| {
+                growing.generation == run.generation
+                    && growing.contents.push_if_easy(policy, message)
+            });
+            if !is_taken {
+                let left = room.bytes - pushed.bytes;
+                self.push(policy, (left, ahead), run.generation, message, arenas);
+            }
+            pushed.items += 1;
+            pushed.bytes += payload.len();
+        }
+        if let Some(growing) = &mut self.growing {
+            growing.is_urgent |= growing.contents.is_full(policy);
+        }
+        pushed
     }
 
     /// Ends the batch in progress although it is not full: what comes next is of another kind.
@@ -92,7 +149,7 @@ impl Lane {
     /// Gives back what the batch in progress took ahead for messages that did not come.
     pub(super) fn shrink_growing(&mut self) {
         if let Some(growing) = &mut self.growing {
-            growing.contents.shrink_to_twice();
+            growing.contents.shrink_to_about_twice();
         }
     }
 

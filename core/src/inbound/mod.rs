@@ -5,14 +5,17 @@
 mod lane;
 mod spread;
 
+use crate::arenas::Arenas;
 use crate::batch::{Batch, Contents, LaneNumber, MESSAGE_OVERHEAD, MessageRef};
 use crate::ids::ConnectionId;
 use crate::io::Consumer;
+use crate::message::Kind;
 use crate::settings::{BatchPolicy, ProcessorSettings, QueueBounds};
 use crate::time::Instant;
 use crate::workers::Scaled;
 
-use lane::{Lane, Waiting};
+pub(crate) use lane::{Arrival, Pushed};
+use lane::{Lane, Room, Waiting};
 use spread::{Spread, Ways, next_lane};
 
 /// The received messages of one connection that no consumer has yet.
@@ -90,13 +93,45 @@ impl Inbound {
         lane: LaneNumber,
         message: MessageRef<'_>,
         ahead: usize,
+        arenas: &mut Arenas,
     ) {
         let len = message.as_bytes().len();
         let left = bounds.bytes_max.saturating_sub(self.bytes);
         self.lane_mut(lane)
-            .push(policy, (left, ahead), generation, message);
+            .push(policy, (left, ahead), generation, message, arenas);
         self.items += 1;
         self.bytes += len;
+    }
+
+    /// Queues messages that are all for the one lane, until the bounds are reached. `next` gives a message's kind and payload, and
+    /// how many bytes have arrived behind it.
+    pub(crate) fn push_run<'i>(
+        &mut self,
+        (policy, bounds): (&BatchPolicy, &QueueBounds),
+        run: &Arrival,
+        arenas: &mut Arenas,
+        next: impl FnMut() -> Option<(Kind, &'i [u8], usize)>,
+    ) -> Pushed {
+        let items = bounds.items_max.saturating_sub(self.items as usize);
+        let room = Room {
+            items: u32::try_from(items).unwrap_or(u32::MAX),
+            bytes: bounds.bytes_max.saturating_sub(self.bytes),
+        };
+        let pushed = self.lane.push_run(policy, room, run, arenas, next);
+        self.items += pushed.items;
+        self.bytes += pushed.bytes;
+        pushed
+    }
+
+    /// Whether all messages go the same way, whatever is in them.
+    pub(crate) fn has_one_lane(&self) -> bool {
+        match self.spread.as_deref() {
+            Some(Spread {
+                ways: Ways::Keyed { .. },
+                ..
+            }) => false,
+            Some(_) | None => true,
+        }
     }
 
     /// Gives back what was taken ahead for messages that did not come.
@@ -398,7 +433,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::message::Kind;
     use crate::settings::IdleFlush;
 
     const ID: ConnectionId = ConnectionId {
@@ -413,7 +447,7 @@ mod tests {
     fn push(inbound: &mut Inbound, policy: &BatchPolicy, generation: u32, seq: u64, at: Instant) {
         let message = MessageRef::new(Kind::Text, b"0123456789", seq, at);
         let policy = (policy, &QueueBounds::default());
-        inbound.push(policy, generation, 0, message, 0);
+        inbound.push(policy, generation, 0, message, 0, &mut Arenas::default());
     }
 
     #[test]

@@ -152,7 +152,9 @@ impl Decoder {
         input: &mut &'i [u8],
     ) -> Result<Option<Item<'a>>, ProtocolError> {
         self.release();
-        if let Some((kind, payload)) = self.take_plain(limits, input)? {
+        let mut run = self.run(limits, input);
+        if let Some((kind, payload)) = run.next() {
+            *input = run.rest();
             return Ok(Some(Item::Message { kind, payload }));
         }
         let ready = match self.advance(limits, input) {
@@ -204,36 +206,22 @@ impl Decoder {
         self.kind.is_some() || (self.head_len > 0 && self.head[0] & CONTROL == 0)
     }
 
-    /// Takes the commonest thing there is, in the fewest steps: a message in one frame that lies whole in the input, between
-    /// messages, on a stream without compression. `None` leaves the input as it is, for [`advance`](Self::advance), which would find
-    /// the same.
+    /// What lies whole at the front of `input`, as far as it is the commonest thing there is: plain messages in one frame each. They
+    /// are taken in the fewest steps. What is anything else, and what breaks a rule, is left to [`next`](Self::next).
     #[inline]
-    fn take_plain<'i>(
-        &mut self,
-        limits: &Limits,
-        input: &mut &'i [u8],
-    ) -> Result<Option<(Kind, &'i [u8])>, ProtocolError> {
+    pub fn run<'i>(&self, limits: &Limits, input: &'i [u8]) -> Run<'i> {
         let is_between = self.stage == Stage::Head
             && self.head_len == 0
             && self.kind.is_none()
-            && self.inflator.is_none();
-        let Some((kind, len, rest)) = is_between.then(|| split_plain(input)).flatten() else {
-            return Ok(None);
-        };
-        if len > rest.len()
-            || len > limits.frame_bytes_max
-            || len > limits.message_bytes_max
-            || limits.fragments_max == 0
-        {
-            return Ok(None);
+            && self.inflator.is_none()
+            && limits.fragments_max > 0;
+        Run {
+            rest: input,
+            bytes_max: match is_between {
+                true => Some(limits.frame_bytes_max.min(limits.message_bytes_max)),
+                false => None,
+            },
         }
-        let (payload, rest) = rest.split_at(len);
-        if kind == Kind::Text && !is_utf8(payload) {
-            self.end(input);
-            return Err(ProtocolError::InvalidUtf8);
-        }
-        *input = rest;
-        Ok(Some((kind, payload)))
     }
 
     fn advance<'i>(
@@ -533,6 +521,41 @@ impl Decoder {
             ..Self::default()
         };
         *input = &[];
+    }
+}
+
+/// Plain messages that lie whole in the input, one after the other ([`Decoder::run`]).
+#[derive(Clone, Debug)]
+pub struct Run<'i> {
+    rest: &'i [u8],
+    /// How long a message may be; `None` if none is to be taken this way.
+    bytes_max: Option<usize>,
+}
+
+impl<'i> Run<'i> {
+    /// What lies behind the messages that were taken.
+    pub fn rest(&self) -> &'i [u8] {
+        self.rest
+    }
+}
+
+impl<'i> Iterator for Run<'i> {
+    /// The kind and the payload; that of a text message is UTF-8.
+    type Item = (Kind, &'i [u8]);
+
+    #[inline]
+    fn next(&mut self) -> Option<(Kind, &'i [u8])> {
+        let bytes_max = self.bytes_max?;
+        let (kind, len, rest) = split_plain(self.rest)?;
+        if len > rest.len() || len > bytes_max {
+            return None;
+        }
+        let (payload, rest) = rest.split_at(len);
+        if kind == Kind::Text && !is_utf8(payload) {
+            return None;
+        }
+        self.rest = rest;
+        Some((kind, payload))
     }
 }
 

@@ -18,7 +18,7 @@ mod untrusted;
 mod utf8;
 
 pub use close::{CloseCode, CloseFrame, REASON_BYTES_MAX};
-pub use decoder::{Decoder, FRAGMENT_OVERHEAD_BYTES, Item, Limits};
+pub use decoder::{Decoder, FRAGMENT_OVERHEAD_BYTES, Item, Limits, Run};
 pub use encoder::{
     Opcode, close_payload, encode_compressed_header, encode_frame, encode_header, frame_len,
 };

@@ -32,7 +32,7 @@ use outcomes::Outcomes;
 use redriving::Redriven;
 
 /// Shared by all sockets of a shard: what one read brings at most.
-const READ_BUFFER: usize = 64 << 10;
+const READ_BUFFER: usize = 128 << 10;
 
 /// A connection set, its sockets, and the timer that wakes them. No lock is held around any of it.
 pub(crate) struct Shard<R: Runtime> {
