@@ -14,7 +14,7 @@ use crate::events::Ring;
 use crate::gate::Gate;
 use crate::handle::ConnectionHandle;
 use crate::letters::{LetterBounds, Tray};
-use crate::link::Link;
+use crate::link::{Home, Link};
 use crate::mailbox::{Command, Mailbox, Opening};
 use crate::process::Worker;
 use crate::report::{Ledger, Report};
@@ -39,7 +39,7 @@ pub(crate) struct Common {
 /// A place for a shard, which starts when its first connection comes.
 #[derive(Debug)]
 struct Berth {
-    mailbox: Arc<Mailbox>,
+    home: Arc<Home>,
     /// Taken by whoever starts the shard.
     seed: Mutex<Option<Seed>>,
 }
@@ -62,13 +62,18 @@ impl Scope {
     /// # Errors
     /// The system gives no thread for the store.
     pub(crate) fn new(plan: Plan) -> io::Result<Self> {
+        let clock = Clock::start();
+        let ledger = Arc::default();
         let berth = |seed| Berth {
-            mailbox: Arc::default(),
+            home: Arc::new(Home {
+                clock,
+                mailbox: Arc::default(),
+                ledger: Arc::clone(&ledger),
+            }),
             seed: Mutex::new(Some(seed)),
         };
         let berths: Vec<_> = plan.seeds.into_iter().map(berth).collect();
-        let mailboxes = berths.iter().map(|berth| Arc::clone(&berth.mailbox));
-        let clock = Clock::start();
+        let mailboxes = berths.iter().map(|berth| Arc::clone(&berth.home.mailbox));
         let ring = Arc::new(Ring::new(plan.events_max));
         let keeper = plan
             .store
@@ -79,7 +84,7 @@ impl Scope {
             ring,
             tray: Arc::new(Tray::new(plan.letters)),
             keeper: keeper.transpose()?,
-            ledger: Arc::default(),
+            ledger,
             berths,
             opened: AtomicU64::new(0),
         })))
@@ -109,9 +114,7 @@ impl Scope {
                 .unwrap_or_else(|| (number + 1).to_string().into()),
             consumer,
             settings.outbound,
-            common.clock,
-            Arc::clone(&berth.mailbox),
-            Arc::clone(&common.ledger),
+            Arc::clone(&berth.home),
         ));
         let handle = ConnectionHandle::new(Arc::clone(&link), close_timeout);
         if common.ledger.begin().is_err() {
@@ -120,7 +123,7 @@ impl Scope {
         }
         let seed = berth.lock_seed().take();
         if let Some(seed) = seed {
-            let mailbox = Arc::clone(&berth.mailbox);
+            let mailbox = Arc::clone(&berth.home.mailbox);
             R::spawn_shard(Shard::<R>::new(
                 berth_number,
                 seed,
@@ -139,7 +142,7 @@ impl Scope {
         let opening = Opening {
             link: Arc::clone(&link),
             target: connect.target,
-            config: Arc::new(connect.config),
+            config: connect.config,
             provide: connect.provide,
             transport: connect.transport,
             worker: scoped,
@@ -164,7 +167,7 @@ impl Scope {
         let deadline = common.clock.now() + within;
         for berth in &common.berths {
             // A shard that has ended has nothing left to remove.
-            drop(berth.mailbox.push(Command::RemoveAll(deadline)));
+            drop(berth.home.mailbox.push(Command::RemoveAll(deadline)));
         }
         let report = common.ledger.all_ended().await;
         self.end();
@@ -184,12 +187,12 @@ impl Scope {
             .berths
             .iter()
             .filter(started)
-            .map(|berth| &berth.mailbox)
+            .map(|berth| &berth.home.mailbox)
     }
 
     fn end(&self) {
         for berth in &self.0.berths {
-            berth.mailbox.close();
+            berth.home.mailbox.close();
         }
     }
 }
