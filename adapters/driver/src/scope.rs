@@ -3,10 +3,10 @@
 use std::io;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
-use ropewalk_core::{AdmissionLimits, Consumer, Seed};
+use ropewalk_core::{AdmissionLimits, Config, Consumer, Seed, Target};
 
 use crate::clock::Clock;
 use crate::connect::Checked;
@@ -34,6 +34,15 @@ pub(crate) struct Common {
     ledger: Arc<Ledger>,
     berths: Vec<Berth>,
     opened: AtomicU64,
+    latest: Mutex<Latest>,
+}
+
+/// What the latest connection was told, which the next one mostly is as well: then both keep it once. It goes with the last of
+/// them.
+#[derive(Debug, Default)]
+struct Latest {
+    target: Weak<Target>,
+    config: Weak<Config>,
 }
 
 /// A place for a shard, which starts when its first connection comes.
@@ -87,6 +96,7 @@ impl Scope {
             ledger,
             berths,
             opened: AtomicU64::new(0),
+            latest: Mutex::default(),
         })))
     }
 
@@ -95,8 +105,9 @@ impl Scope {
     }
 
     /// Gives a connection to the next shard in turn. It stays there.
-    pub(crate) fn open<R: Runtime>(&self, connect: Checked) -> ConnectionHandle {
+    pub(crate) fn open<R: Runtime>(&self, mut connect: Checked) -> ConnectionHandle {
         let common = &self.0;
+        common.share(&mut connect);
         let number = common.opened.fetch_add(1, Ordering::Relaxed);
         let shards = common.berths.len() as u64;
         let berth_number =
@@ -194,6 +205,33 @@ impl Scope {
         for berth in &self.0.berths {
             berth.home.mailbox.close();
         }
+    }
+}
+
+impl Common {
+    /// Replaces what equals the latest connection's by that.
+    fn share(&self, connect: &mut Checked) {
+        let Checked { target, config, .. } = connect;
+        let mut latest = self
+            .latest
+            .lock()
+            .expect("nothing that can panic runs under this lock");
+        if let Some(known) = latest.target.upgrade()
+            && known == *target
+        {
+            *target = known;
+        }
+        if let Some(known) = latest.config.upgrade() {
+            if config.is_known_to_equal(&known) {
+                *config = known;
+            } else if let Some(config) = Arc::get_mut(config) {
+                config.share_settings(&known);
+            }
+        }
+        *latest = Latest {
+            target: Arc::downgrade(target),
+            config: Arc::downgrade(config),
+        };
     }
 }
 
