@@ -1,6 +1,5 @@
 //! What a connection's handle, senders and consumer share with its shard.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::{Context, Poll};
 
@@ -10,6 +9,7 @@ use ropewalk_core::{
 
 use ropewalk_core::settings::{OutboundSettings, Overflow};
 
+use crate::batches::Batches;
 use crate::clock::Clock;
 use crate::mailbox::{Command, Mailbox};
 use crate::report::{Ledger, NamedReport};
@@ -37,7 +37,7 @@ pub(crate) struct Home {
 }
 
 /// There is one for each connection, idle ones included.
-const _: () = assert!(size_of::<Link>() <= 160);
+const _: () = assert!(size_of::<Link>() <= 208);
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -76,7 +76,7 @@ pub(crate) enum Settled {
 #[derive(Debug, Default)]
 struct Inbox {
     asked: u16,
-    batches: VecDeque<Batch>,
+    batches: Batches,
 }
 
 impl Link {
