@@ -243,15 +243,18 @@ async fn check<R: Runtime>(socket: usize) {
     );
 }
 
-#[test]
-fn an_idle_connection_on_tokio_costs_little() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+fn tokio_runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
-        .unwrap();
-    runtime.block_on(check::<ropewalk_tokio::Tokio>(256));
+        .unwrap()
+}
+
+#[test]
+fn an_idle_connection_on_tokio_costs_little() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    tokio_runtime().block_on(check::<ropewalk_tokio::Tokio>(256));
 }
 
 #[test]
@@ -289,13 +292,9 @@ async fn all(lot: usize) -> usize {
 #[test]
 fn connections_that_were_opened_at_once_leave_no_more_behind_than_others() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
-    let in_lots = runtime.block_on(all(MANY / 32));
-    let at_once = runtime.block_on(all(MANY));
+    // Each in a runtime that ends with it, and all its tasks too.
+    let in_lots = tokio_runtime().block_on(all(MANY / 32));
+    let at_once = tokio_runtime().block_on(all(MANY));
     println!("{in_lots} bytes if opened in lots, {at_once} if all at once");
     assert!(in_lots > 700 * MANY, "{in_lots} bytes cannot be");
     assert!(
