@@ -427,6 +427,30 @@ pub enum Provider {
 }
 
 impl Hooks {
+    /// Whether there is any of which nobody can tell what it does.
+    pub(crate) fn have_code(&self) -> bool {
+        let Self {
+            ready,
+            resume,
+            decode,
+            renegotiate,
+            urgent,
+            coalesce,
+            per_key,
+            acknowledge,
+            numbered_after: _,
+            provider: _,
+        } = self;
+        !ready.is_empty()
+            || resume.is_some()
+            || decode.is_some()
+            || renegotiate.is_some()
+            || urgent.is_some()
+            || coalesce.is_some()
+            || per_key.is_some()
+            || acknowledge.is_some()
+    }
+
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         not_beyond(
             "numbered_after",

@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::hash::Hash;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ropewalk_core::hooks::TemplateError;
@@ -28,16 +28,21 @@ use crate::runtime::Socket;
 /// What can be wrong with a URL, a header or a subprotocol is an error at once. What can be wrong with
 /// the rest ([`settings`](Self::settings), a ready script's template) is told by [`check`](Self::check);
 /// a value that comes from outside the program should be checked before it is opened.
+///
+/// Many connections that differ in nothing but their [names](Self::named) and what they do with their messages are
+/// best opened from clones of one: they share what it says.
 #[derive(Clone, Debug)]
 pub struct Connect {
     name: Option<Arc<str>>,
-    target: Target,
+    target: Arc<Target>,
     settings: Settings,
     hooks: Hooks,
     template: Option<TemplateError>,
     process: Option<Process>,
     provide: Option<Provide>,
     transport: Option<Transport>,
+    /// What settings and hooks came to, once they were looked at: for this value and all its clones.
+    config: Arc<OnceLock<Arc<Config>>>,
 }
 
 /// Why a connection cannot be opened as it was described.
@@ -94,13 +99,14 @@ impl Connect {
     pub fn to_target(target: Target) -> Self {
         Self {
             name: None,
-            target,
+            target: Arc::new(target),
             settings: Settings::default(),
             hooks: Hooks::default(),
             template: None,
             process: None,
             provide: None,
             transport: None,
+            config: Arc::default(),
         }
     }
 
@@ -108,16 +114,17 @@ impl Connect {
     ///
     /// # Errors
     /// As [`to`](Self::to).
-    pub fn or(mut self, url: &str) -> Result<Self, InvalidConnect> {
-        #[cfg(feature = "tls")]
-        if self.target.tls_config().is_none()
-            && let Err(error) = Target::parse(url)
-            && is_without_tls(&error)
-        {
-            self.target = self.target.tls(crate::native_tls::native_tls()?);
-        }
-        self.target = self.target.or(url)?;
-        Ok(self)
+    pub fn or(self, url: &str) -> Result<Self, InvalidConnect> {
+        self.try_target(|target| {
+            #[cfg(feature = "tls")]
+            let target = match Target::parse(url) {
+                Err(error) if target.tls_config().is_none() && is_without_tls(&error) => {
+                    target.tls(crate::native_tls::native_tls()?)
+                }
+                Ok(_) | Err(_) => target,
+            };
+            Ok(target.or(url)?)
+        })
     }
 
     /// Replaces the TLS of all `wss` URLs, of those before and after this call, and of those that a
@@ -125,7 +132,7 @@ impl Connect {
     /// this; `native_tls` gives the configuration that other URLs have by default.
     #[must_use]
     pub fn tls(mut self, tls: TlsConfig) -> Self {
-        self.target = self.target.tls(tls);
+        self.target = Arc::new(Arc::unwrap_or_clone(self.target).tls(tls));
         self
     }
 
@@ -133,18 +140,16 @@ impl Connect {
     ///
     /// # Errors
     /// It is no header, is one that the handshake needs for itself, or was given before.
-    pub fn header(mut self, name: &str, value: &str) -> Result<Self, InvalidConnect> {
-        self.target = self.target.header(name, value)?;
-        Ok(self)
+    pub fn header(self, name: &str, value: &str) -> Result<Self, InvalidConnect> {
+        self.try_target(|target| Ok(target.header(name, value)?))
     }
 
     /// A subprotocol to offer, less wanted than those before it.
     ///
     /// # Errors
     /// It is no token (RFC 6455 §4.1), or was given before.
-    pub fn subprotocol(mut self, name: &str) -> Result<Self, InvalidConnect> {
-        self.target = self.target.subprotocol(name)?;
-        Ok(self)
+    pub fn subprotocol(self, name: &str) -> Result<Self, InvalidConnect> {
+        self.try_target(|target| Ok(target.subprotocol(name)?))
     }
 
     /// Asks `provider` before each attempt for what to change in the request, such as fresh credentials;
@@ -156,6 +161,7 @@ impl Connect {
         F: Future<Output = Result<AttemptRequest, E>> + Send + 'static,
         E: fmt::Display,
     {
+        self.forget_config();
         self.provide = Some(Provide(Arc::new(move |failures| {
             let request = provider(failures);
             Box::pin(async move { request.await.map_err(|error| error.to_string().into()) })
@@ -174,11 +180,20 @@ impl Connect {
         F: Future<Output = io::Result<S>> + Send + 'static,
         S: Socket,
     {
+        self.target = Arc::new(Arc::unwrap_or_clone(self.target).dialled_by(Dialler::Application));
         self.transport = Some(Transport(Arc::new(move |endpoint| {
             let socket = dial(endpoint);
             Box::pin(async move { Ok(Box::new(socket.await?) as Box<dyn Socket>) })
         })));
         self
+    }
+
+    fn try_target(
+        mut self,
+        change: impl FnOnce(Target) -> Result<Target, InvalidConnect>,
+    ) -> Result<Self, InvalidConnect> {
+        self.target = Arc::new(change(Arc::unwrap_or_clone(self.target))?);
+        Ok(self)
     }
 }
 
@@ -190,7 +205,7 @@ impl Connect {
     #[must_use]
     pub fn ready(mut self, template: &str) -> Self {
         match Template::parse(template) {
-            Ok(template) => self.hooks.ready.push(ReadyStep::Send(template)),
+            Ok(template) => self.hooks_mut().ready.push(ReadyStep::Send(template)),
             Err(error) => {
                 self.template.get_or_insert(error);
             }
@@ -206,7 +221,7 @@ impl Connect {
         recognise: impl Fn(MessageRef<'_>) -> Reply + Send + Sync + 'static,
     ) -> Self {
         let expect = Expect::new(recognise);
-        self.hooks.ready.push(ReadyStep::Expect(expect));
+        self.hooks_mut().ready.push(ReadyStep::Expect(expect));
         self
     }
 
@@ -218,7 +233,7 @@ impl Connect {
         start: u64,
         sequence: impl Fn(MessageRef<'_>) -> Option<u64> + Send + Sync + 'static,
     ) -> Self {
-        self.hooks.resume = Some(Resume::new(start, sequence));
+        self.hooks_mut().resume = Some(Resume::new(start, sequence));
         self
     }
 
@@ -229,7 +244,7 @@ impl Connect {
         mut self,
         decode: impl Fn(MessageRef<'_>) -> Result<(), Invalid> + Send + Sync + 'static,
     ) -> Self {
-        self.hooks.decode = Some(Decode::new(decode));
+        self.hooks_mut().decode = Some(Decode::new(decode));
         self
     }
 
@@ -241,7 +256,7 @@ impl Connect {
         mut self,
         decide: impl Fn(&Disagreement) -> Renegotiation + Send + Sync + 'static,
     ) -> Self {
-        self.hooks.renegotiate = Some(Renegotiate::new(decide));
+        self.hooks_mut().renegotiate = Some(Renegotiate::new(decide));
         self
     }
 
@@ -252,7 +267,7 @@ impl Connect {
         mut self,
         urgency: impl Fn(MessageRef<'_>) -> Urgency + Send + Sync + 'static,
     ) -> Self {
-        self.hooks.urgent = Some(Urgent::new(urgency));
+        self.hooks_mut().urgent = Some(Urgent::new(urgency));
         self
     }
 
@@ -263,8 +278,8 @@ impl Connect {
         mut self,
         key: impl Fn(&Message) -> Option<Bytes> + Send + Sync + 'static,
     ) -> Self {
-        self.hooks.coalesce = Some(Coalesce::new(key));
-        self.settings.outbound.when_full = Overflow::Coalesce;
+        self.hooks_mut().coalesce = Some(Coalesce::new(key));
+        self.settings_mut().outbound.when_full = Overflow::Coalesce;
         self
     }
 
@@ -276,7 +291,7 @@ impl Connect {
         request: impl Fn(&Message) -> Option<Bytes> + Send + Sync + 'static,
         reply: impl Fn(MessageRef<'_>) -> Option<Bytes> + Send + Sync + 'static,
     ) -> Self {
-        self.hooks.acknowledge = Some(Acknowledge::new(request, reply));
+        self.hooks_mut().acknowledge = Some(Acknowledge::new(request, reply));
         self
     }
 
@@ -309,8 +324,8 @@ impl Connect {
         mut self,
         key: impl Fn(MessageRef<'_>) -> Option<K> + Send + Sync + 'static,
     ) -> Self {
-        self.hooks.per_key = Some(PerKey::new(key));
-        self.settings.processor.order = Order::PerKey;
+        self.hooks_mut().per_key = Some(PerKey::new(key));
+        self.settings_mut().processor.order = Order::PerKey;
         self
     }
 
@@ -318,7 +333,7 @@ impl Connect {
     /// [`per_key`](Self::per_key).
     #[must_use]
     pub fn unordered(mut self) -> Self {
-        self.settings.processor.order = Order::None;
+        self.settings_mut().processor.order = Order::None;
         self
     }
 
@@ -326,7 +341,7 @@ impl Connect {
     /// one. Default: 1 and 4.
     #[must_use]
     pub fn workers(mut self, bounds: WorkerBounds) -> Self {
-        self.settings.processor.workers = bounds;
+        self.settings_mut().processor.workers = bounds;
         self
     }
 }
@@ -345,14 +360,14 @@ impl Connect {
     /// before. At most 2⁶³. Default: 0.
     #[must_use]
     pub fn numbered_after(mut self, last: u64) -> Self {
-        self.hooks.numbered_after = last;
+        self.hooks_mut().numbered_after = last;
         self
     }
 
     /// Dials again when no data message came for this long, whatever pings say. Default: off.
     #[must_use]
     pub fn stale_after(mut self, after: Duration) -> Self {
-        self.settings.stale_after = Some(after);
+        self.settings_mut().stale_after = Some(after);
         self
     }
 
@@ -360,7 +375,7 @@ impl Connect {
     /// `timeout`. Default: 20 s each.
     #[must_use]
     pub fn keepalive(mut self, interval: Duration, timeout: Duration) -> Self {
-        self.settings.keepalive = Some(Keepalive { interval, timeout });
+        self.settings_mut().keepalive = Some(Keepalive { interval, timeout });
         self
     }
 
@@ -369,14 +384,14 @@ impl Connect {
     /// who listen.
     #[must_use]
     pub fn deflate(mut self, deflate: Deflate) -> Self {
-        self.settings.deflate = Some(deflate);
+        self.settings_mut().deflate = Some(deflate);
         self
     }
 
     /// Replaces all settings.
     #[must_use]
     pub fn settings(mut self, settings: Settings) -> Self {
-        self.settings = settings;
+        *self.settings_mut() = settings;
         self
     }
 
@@ -384,7 +399,7 @@ impl Connect {
     /// script, the decoder, the sequence and urgency functions.
     #[must_use]
     pub fn hooks(mut self, hooks: Hooks) -> Self {
-        self.hooks = hooks;
+        *self.hooks_mut() = hooks;
         self.template = None;
         self
     }
@@ -401,20 +416,43 @@ impl Connect {
 
     /// One session and no more.
     pub(crate) fn once(mut self) -> Self {
-        self.settings.reconnect = Reconnect::Never;
+        self.settings_mut().reconnect = Reconnect::Never;
         self
     }
 
-    fn config(&self) -> Result<Config, InvalidConnect> {
+    fn settings_mut(&mut self) -> &mut Settings {
+        self.forget_config();
+        &mut self.settings
+    }
+
+    fn hooks_mut(&mut self) -> &mut Hooks {
+        self.forget_config();
+        &mut self.hooks
+    }
+
+    /// What clones have of it stays theirs.
+    fn forget_config(&mut self) {
+        if let Some(config) = Arc::get_mut(&mut self.config) {
+            config.take();
+        } else {
+            self.config = Arc::default();
+        }
+    }
+
+    fn config(&self) -> Result<Arc<Config>, InvalidConnect> {
         if let Some(error) = &self.template {
             return Err(error.clone().into());
+        }
+        if let Some(config) = self.config.get() {
+            return Ok(Arc::clone(config));
         }
         let mut hooks = guarded(self.hooks.clone());
         hooks.provider = match self.provide {
             Some(_) => Provider::PerAttempt,
             None => Provider::None,
         };
-        Ok(Config::new(self.settings.clone(), hooks)?)
+        let config = Arc::new(Config::new(self.settings.clone(), hooks)?);
+        Ok(Arc::clone(self.config.get_or_init(|| config)))
     }
 }
 
@@ -433,8 +471,8 @@ fn is_without_tls(error: &TargetError) -> bool {
 /// A connection that is known to be sound.
 pub(crate) struct Checked {
     pub(crate) name: Option<Arc<str>>,
-    pub(crate) target: Target,
-    pub(crate) config: Config,
+    pub(crate) target: Arc<Target>,
+    pub(crate) config: Arc<Config>,
     pub(crate) process: Option<Process>,
     pub(crate) provide: Option<Provide>,
     pub(crate) transport: Option<Transport>,
@@ -445,13 +483,9 @@ impl TryFrom<Connect> for Checked {
 
     fn try_from(connect: Connect) -> Result<Self, InvalidConnect> {
         let config = connect.config()?;
-        let target = match connect.transport {
-            Some(_) => connect.target.dialled_by(Dialler::Application),
-            None => connect.target,
-        };
         Ok(Self {
             name: connect.name,
-            target,
+            target: connect.target,
             config,
             process: connect.process,
             provide: connect.provide,

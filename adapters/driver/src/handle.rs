@@ -118,7 +118,7 @@ impl ConnectionHandle {
     /// `None` if the fleet was dropped before the end. Dropping the future does not take the close back;
     /// calling again waits for the same end, or for an earlier one.
     pub async fn close(&self, within: Duration) -> Option<ConnectionReport> {
-        let deadline = self.link.clock.now() + within;
+        let deadline = self.link.now() + within;
         self.link.remove(Shutdown::Graceful { deadline });
         self.ended().await
     }
@@ -154,7 +154,7 @@ impl Drop for ConnectionHandle {
         match self.link.consumer {
             // Nobody can take its messages any more.
             Consumer::Pull => {
-                let deadline = self.link.clock.now() + self.close_timeout;
+                let deadline = self.link.now() + self.close_timeout;
                 self.link.remove(Shutdown::Unread { deadline });
             }
             Consumer::Process => {}

@@ -25,6 +25,7 @@
 #![forbid(unsafe_code)]
 
 mod application;
+mod batches;
 mod budget;
 mod calls;
 mod clock;

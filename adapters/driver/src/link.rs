@@ -1,13 +1,15 @@
 //! What a connection's handle, senders and consumer share with its shard.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::{Context, Poll};
 
-use ropewalk_core::{Batch, ConnectionId, ConnectionReport, Consumer, Judged, Shutdown, State};
+use ropewalk_core::{
+    Batch, ConnectionId, ConnectionReport, Consumer, Instant, Judged, Shutdown, State,
+};
 
 use ropewalk_core::settings::{OutboundSettings, Overflow};
 
+use crate::batches::Batches;
 use crate::clock::Clock;
 use crate::mailbox::{Command, Mailbox};
 use crate::report::{Ledger, NamedReport};
@@ -21,12 +23,21 @@ pub(crate) struct Link {
     pub(crate) consumer: Consumer,
     pub(crate) room: Arc<Room>,
     pub(crate) when_full: Overflow,
-    pub(crate) clock: Clock,
-    mailbox: Arc<Mailbox>,
-    ledger: Arc<Ledger>,
+    home: Arc<Home>,
     id: OnceLock<ConnectionId>,
     shared: Mutex<Shared>,
 }
+
+/// What the connections of one shard have in common, so that each keeps it once.
+#[derive(Debug)]
+pub(crate) struct Home {
+    pub(crate) clock: Clock,
+    pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) ledger: Arc<Ledger>,
+}
+
+/// There is one for each connection, idle ones included.
+const _: () = assert!(size_of::<Link>() <= 208);
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -65,7 +76,7 @@ pub(crate) enum Settled {
 #[derive(Debug, Default)]
 struct Inbox {
     asked: u16,
-    batches: VecDeque<Batch>,
+    batches: Batches,
 }
 
 impl Link {
@@ -73,18 +84,14 @@ impl Link {
         name: Arc<str>,
         consumer: Consumer,
         outbound: OutboundSettings,
-        clock: Clock,
-        mailbox: Arc<Mailbox>,
-        ledger: Arc<Ledger>,
+        home: Arc<Home>,
     ) -> Self {
         Self {
             name,
             consumer,
             room: Arc::new(Room::new(outbound)),
             when_full: outbound.when_full,
-            clock,
-            mailbox,
-            ledger,
+            home,
             id: OnceLock::new(),
             shared: Mutex::default(),
         }
@@ -98,7 +105,12 @@ impl Link {
     /// # Errors
     /// The command, if the shard has ended.
     pub(crate) fn command(&self, command: Command) -> Result<(), Command> {
-        self.mailbox.push(command)
+        self.home.mailbox.push(command)
+    }
+
+    /// The time by the fleet's clock.
+    pub(crate) fn now(&self) -> Instant {
+        self.home.clock.now()
     }
 
     /// As [`command`](Self::command), for one that means nothing once the shard has ended.
@@ -275,7 +287,7 @@ impl Link {
         }
         let wake = shared.waiters.take();
         drop(shared);
-        self.ledger.end(named);
+        self.home.ledger.end(named);
         wake.wake();
     }
 

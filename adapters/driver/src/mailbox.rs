@@ -74,7 +74,7 @@ pub(crate) enum Command {
 #[derive(Debug)]
 pub(crate) struct Opening {
     pub(crate) link: Arc<Link>,
-    pub(crate) target: Target,
+    pub(crate) target: Arc<Target>,
     pub(crate) config: Arc<Config>,
     pub(crate) provide: Option<Provide>,
     pub(crate) transport: Option<Transport>,

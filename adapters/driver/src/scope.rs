@@ -3,10 +3,10 @@
 use std::io;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
-use ropewalk_core::{AdmissionLimits, Consumer, Seed};
+use ropewalk_core::{AdmissionLimits, Config, Consumer, Seed, Target};
 
 use crate::clock::Clock;
 use crate::connect::Checked;
@@ -14,7 +14,7 @@ use crate::events::Ring;
 use crate::gate::Gate;
 use crate::handle::ConnectionHandle;
 use crate::letters::{LetterBounds, Tray};
-use crate::link::Link;
+use crate::link::{Home, Link};
 use crate::mailbox::{Command, Mailbox, Opening};
 use crate::process::Worker;
 use crate::report::{Ledger, Report};
@@ -34,12 +34,21 @@ pub(crate) struct Common {
     ledger: Arc<Ledger>,
     berths: Vec<Berth>,
     opened: AtomicU64,
+    latest: Mutex<Latest>,
+}
+
+/// What the latest connection was told, which the next one mostly is as well: then both keep it once. It goes with the last of
+/// them.
+#[derive(Debug, Default)]
+struct Latest {
+    target: Weak<Target>,
+    config: Weak<Config>,
 }
 
 /// A place for a shard, which starts when its first connection comes.
 #[derive(Debug)]
 struct Berth {
-    mailbox: Arc<Mailbox>,
+    home: Arc<Home>,
     /// Taken by whoever starts the shard.
     seed: Mutex<Option<Seed>>,
 }
@@ -62,13 +71,18 @@ impl Scope {
     /// # Errors
     /// The system gives no thread for the store.
     pub(crate) fn new(plan: Plan) -> io::Result<Self> {
+        let clock = Clock::start();
+        let ledger = Arc::default();
         let berth = |seed| Berth {
-            mailbox: Arc::default(),
+            home: Arc::new(Home {
+                clock,
+                mailbox: Arc::default(),
+                ledger: Arc::clone(&ledger),
+            }),
             seed: Mutex::new(Some(seed)),
         };
         let berths: Vec<_> = plan.seeds.into_iter().map(berth).collect();
-        let mailboxes = berths.iter().map(|berth| Arc::clone(&berth.mailbox));
-        let clock = Clock::start();
+        let mailboxes = berths.iter().map(|berth| Arc::clone(&berth.home.mailbox));
         let ring = Arc::new(Ring::new(plan.events_max));
         let keeper = plan
             .store
@@ -79,9 +93,10 @@ impl Scope {
             ring,
             tray: Arc::new(Tray::new(plan.letters)),
             keeper: keeper.transpose()?,
-            ledger: Arc::default(),
+            ledger,
             berths,
             opened: AtomicU64::new(0),
+            latest: Mutex::default(),
         })))
     }
 
@@ -90,8 +105,9 @@ impl Scope {
     }
 
     /// Gives a connection to the next shard in turn. It stays there.
-    pub(crate) fn open<R: Runtime>(&self, connect: Checked) -> ConnectionHandle {
+    pub(crate) fn open<R: Runtime>(&self, mut connect: Checked) -> ConnectionHandle {
         let common = &self.0;
+        common.share(&mut connect);
         let number = common.opened.fetch_add(1, Ordering::Relaxed);
         let shards = common.berths.len() as u64;
         let berth_number =
@@ -109,9 +125,7 @@ impl Scope {
                 .unwrap_or_else(|| (number + 1).to_string().into()),
             consumer,
             settings.outbound,
-            common.clock,
-            Arc::clone(&berth.mailbox),
-            Arc::clone(&common.ledger),
+            Arc::clone(&berth.home),
         ));
         let handle = ConnectionHandle::new(Arc::clone(&link), close_timeout);
         if common.ledger.begin().is_err() {
@@ -120,7 +134,7 @@ impl Scope {
         }
         let seed = berth.lock_seed().take();
         if let Some(seed) = seed {
-            let mailbox = Arc::clone(&berth.mailbox);
+            let mailbox = Arc::clone(&berth.home.mailbox);
             R::spawn_shard(Shard::<R>::new(
                 berth_number,
                 seed,
@@ -139,7 +153,7 @@ impl Scope {
         let opening = Opening {
             link: Arc::clone(&link),
             target: connect.target,
-            config: Arc::new(connect.config),
+            config: connect.config,
             provide: connect.provide,
             transport: connect.transport,
             worker: scoped,
@@ -164,7 +178,7 @@ impl Scope {
         let deadline = common.clock.now() + within;
         for berth in &common.berths {
             // A shard that has ended has nothing left to remove.
-            drop(berth.mailbox.push(Command::RemoveAll(deadline)));
+            drop(berth.home.mailbox.push(Command::RemoveAll(deadline)));
         }
         let report = common.ledger.all_ended().await;
         self.end();
@@ -184,13 +198,40 @@ impl Scope {
             .berths
             .iter()
             .filter(started)
-            .map(|berth| &berth.mailbox)
+            .map(|berth| &berth.home.mailbox)
     }
 
     fn end(&self) {
         for berth in &self.0.berths {
-            berth.mailbox.close();
+            berth.home.mailbox.close();
         }
+    }
+}
+
+impl Common {
+    /// Replaces what equals the latest connection's by that.
+    fn share(&self, connect: &mut Checked) {
+        let Checked { target, config, .. } = connect;
+        let mut latest = self
+            .latest
+            .lock()
+            .expect("nothing that can panic runs under this lock");
+        if let Some(known) = latest.target.upgrade()
+            && known == *target
+        {
+            *target = known;
+        }
+        if let Some(known) = latest.config.upgrade() {
+            if config.is_known_to_equal(&known) {
+                *config = known;
+            } else if let Some(config) = Arc::get_mut(config) {
+                config.share_settings(&known);
+            }
+        }
+        *latest = Latest {
+            target: Arc::downgrade(target),
+            config: Arc::downgrade(config),
+        };
     }
 }
 

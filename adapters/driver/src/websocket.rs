@@ -258,7 +258,7 @@ impl WebSocket {
         };
         if self.closing == Closing::No {
             self.closing = Closing::Begun;
-            let deadline = self.link.clock.now() + self.close_timeout;
+            let deadline = self.link.now() + self.close_timeout;
             self.link.remove(Shutdown::Graceful { deadline });
         }
         written?;

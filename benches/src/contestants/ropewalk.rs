@@ -144,7 +144,9 @@ async fn drive<R: Runtime, T: Tasks>(work: Work, to: &Place) -> Result<Done, Pro
             let handles: Vec<_> = (0..connections)
                 .map(|_| fleet.open(connect.clone()))
                 .collect();
-            all_open::<R, T>(&fleet, connections).await;
+            // A snapshot of all would itself be memory.
+            let is_open = |it: &ConnectionHandle| it.state() == ropewalk_core::State::Open;
+            until::<T>(|| handles.iter().all(is_open)).await;
             let done = idle::<T>(before).await;
             drop(handles);
             done

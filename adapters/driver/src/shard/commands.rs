@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use ropewalk_core::{ConnectionId, Input, Instant, Report, SendError, Shutdown};
 
+use super::Shard;
+use super::member::{Helper, Member, Sockets};
 use super::outcomes::Outcomes;
-use super::{Member, Shard};
 use crate::link::{Link, Settled};
 use crate::mailbox::{Command, Opening};
 use crate::oneshot::Promise;
@@ -156,13 +157,11 @@ impl<R: Runtime> Shard<R> {
         self.members[id.index()] = Some(Member {
             id,
             link,
-            provide,
-            transport,
+            helper: Helper::new(provide, transport),
             _worker: worker,
-            providing: None,
             resolving: None,
             request: None,
-            sockets: Vec::new(),
+            sockets: Sockets::default(),
             outcomes: Outcomes::default(),
             redriven: None,
         });

@@ -4,6 +4,7 @@
 //! (what sockets and dials bring).
 
 mod commands;
+mod member;
 mod outcomes;
 mod outputs;
 mod redriving;
@@ -16,20 +17,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use ropewalk_core::admission::RequestId;
 use ropewalk_core::{ConnectionId, ConnectionSet, Input, Instant, Seed, Shutdown, SocketId};
 
-use crate::application::{Provide, Transport};
 use crate::budget::{Budget, Left};
 use crate::gate::Visit;
-use crate::link::Link;
 use crate::mailbox::{Command, Mailbox};
 use crate::runtime::{Runtime, Timer};
 use crate::scope::Common;
-use crate::scoped::Scoped;
 use crate::slots::Slots;
-use outcomes::Outcomes;
-use redriving::Redriven;
+use member::Member;
 
 /// Shared by all sockets of a shard: what one read brings at most.
 const READ_BUFFER: usize = 128 << 10;
@@ -54,25 +50,6 @@ pub(crate) struct Shard<R: Runtime> {
     /// When this shard has promised the admission to come back.
     return_at: Option<Instant>,
     runtime: PhantomData<fn() -> R>,
-}
-
-/// What a shard keeps of a connection beside its protocol.
-struct Member {
-    id: ConnectionId,
-    link: Arc<Link>,
-    provide: Option<Provide>,
-    transport: Option<Transport>,
-    /// The processor's task; it ends with the connection.
-    _worker: Option<Scoped>,
-    providing: Option<Scoped>,
-    resolving: Option<u32>,
-    /// The latest request to the admission; answers to earlier ones are stale.
-    request: Option<RequestId>,
-    /// The place of each of its sockets, dials included: rarely more than one.
-    sockets: Vec<(SocketId, u32)>,
-    outcomes: Outcomes,
-    /// Outbound letters that are being sent again.
-    redriven: Option<Box<Redriven>>,
 }
 
 impl<R: Runtime> Shard<R> {

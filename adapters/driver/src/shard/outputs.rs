@@ -103,8 +103,8 @@ impl<R: Runtime> Shard<R> {
                     if self.member(id).is_some()
                         && let Some(member) = self.members[id.index()].take()
                     {
-                        for (_, index) in &member.sockets {
-                            self.slots.release(*index);
+                        for index in member.sockets.places() {
+                            self.slots.release(index);
                         }
                         if let Some(index) = member.resolving {
                             self.slots.release(index);
@@ -128,11 +128,14 @@ impl<R: Runtime> Shard<R> {
         let Some(member) = self.member(connection) else {
             return;
         };
-        let Some(provide) = member.provide.clone() else {
+        let Some(helper) = &mut member.helper else {
+            return;
+        };
+        let Some(provide) = helper.provide.clone() else {
             return;
         };
         let link = Arc::clone(&member.link);
-        member.providing = Some(Scoped::spawn::<R>(async move {
+        helper.providing = Some(Scoped::spawn::<R>(async move {
             let result = match call(|| (provide.0)(failures)).await {
                 Ok(result) => result,
                 Err(panicked) => Err(format!("the request provider {panicked}").into()),
@@ -190,7 +193,8 @@ impl<R: Runtime> Shard<R> {
                 }
             }
             Peer::Transport(endpoint) => {
-                let transport = member.transport.clone();
+                let helper = member.helper.as_ref();
+                let transport = helper.and_then(|helper| helper.transport.clone());
                 Work::Dial {
                     socket,
                     future: Box::pin(async move {
@@ -204,7 +208,7 @@ impl<R: Runtime> Shard<R> {
         };
         let index = self.slots.insert(work);
         if let Some(member) = self.member(socket.connection) {
-            member.sockets.push((socket, index));
+            member.sockets.insert(socket, index);
         }
     }
 
@@ -232,15 +236,12 @@ impl<R: Runtime> Shard<R> {
         let Some(member) = self.member(socket.connection) else {
             return;
         };
-        if let Some(at) = member.sockets.iter().position(|(id, _)| *id == socket) {
-            let (_, index) = member.sockets.swap_remove(at);
+        if let Some(index) = member.sockets.remove(socket) {
             self.slots.release(index);
         }
     }
 
     pub(super) fn place_of(&mut self, socket: SocketId) -> Option<u32> {
-        let member = self.member(socket.connection)?;
-        let found = member.sockets.iter().find(|(id, _)| *id == socket);
-        found.map(|(_, index)| *index)
+        self.member(socket.connection)?.sockets.place_of(socket)
     }
 }
