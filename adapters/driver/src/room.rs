@@ -4,7 +4,8 @@
 //! queue: so what lies in between, waiting for the shard, is inside the bounds too.
 //!
 //! Room and messages are under one lock, which a sender takes once for each message. The shard is told of the first
-//! message that it has not taken, and takes all that are there by then.
+//! message that it has not taken, and takes all that are there by then. Of many short messages whose outcomes nobody asks
+//! for, all but the first few are packed: they cost no allocation each.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
@@ -13,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 use ropewalk_core::settings::{OutboundSettings, Overflow, QueueBounds};
-use ropewalk_core::{Message, Outcome};
+use ropewalk_core::{Message, Outcome, Packed};
 
 use crate::oneshot::Promise;
 
@@ -30,7 +31,9 @@ struct State {
     bytes: usize,
     closed: Closed,
     listed: Listed,
-    posted: VecDeque<Posted>,
+    posted: VecDeque<Post>,
+    /// How many messages that can be packed were posted one after the other.
+    row: usize,
     /// Only while somebody waits.
     line: Option<Box<Line>>,
 }
@@ -68,7 +71,18 @@ struct Waiting {
     waker: Waker,
 }
 
-/// A message on its way to the shard, and whom to tell what became of it.
+/// Shorter rows of messages are not packed.
+const ROW: usize = 8;
+
+/// What is on its way to the shard.
+#[derive(Debug)]
+pub(crate) enum Post {
+    One(Posted),
+    /// Nobody is to be told what became of these.
+    Packed(Box<Packed>),
+}
+
+/// A message, and whom to tell what became of it.
 #[derive(Debug)]
 pub(crate) struct Posted {
     pub(crate) message: Message,
@@ -141,9 +155,10 @@ impl Room {
     }
 
     /// Takes the messages that were posted.
-    pub(crate) fn take_posted(&self) -> VecDeque<Posted> {
+    pub(crate) fn take_posted(&self) -> VecDeque<Post> {
         let mut state = self.lock();
         state.listed = Listed::No;
+        state.row = 0;
         std::mem::take(&mut state.posted)
     }
 
@@ -194,6 +209,16 @@ impl Room {
     }
 }
 
+impl Post {
+    /// Says so to whom it matters.
+    pub(crate) fn not_sent(self) {
+        match self {
+            Self::One(posted) => posted.not_sent(),
+            Self::Packed(_) => {}
+        }
+    }
+}
+
 impl Posted {
     /// Says so to whom it matters.
     pub(crate) fn not_sent(self) {
@@ -217,14 +242,48 @@ impl State {
     }
 
     fn post(&mut self, posted: Posted) -> Then {
-        if self.posted.len() == self.posted.capacity() {
-            self.posted.reserve(3 * self.posted.len());
+        if let Err(posted) = self.pack(posted) {
+            if self.posted.len() == self.posted.capacity() {
+                self.posted.reserve(3 * self.posted.len());
+            }
+            self.posted.push_back(Post::One(posted));
         }
-        self.posted.push_back(posted);
         match std::mem::replace(&mut self.listed, Listed::Yes) {
             Listed::No => Then::Tell,
             Listed::Yes => Then::Nothing,
         }
+    }
+
+    /// Packs a message that ends a row of those that can be.
+    ///
+    /// # Errors
+    /// The message.
+    #[inline]
+    fn pack(&mut self, posted: Posted) -> Result<(), Posted> {
+        if posted.outcome.is_some() || !Packed::can_hold(&posted.message) {
+            self.row = 0;
+            return Err(posted);
+        }
+        self.row += 1;
+        if self.row <= ROW {
+            return Err(posted);
+        }
+        let mut message = posted.message;
+        if let Some(Post::Packed(packed)) = self.posted.back_mut() {
+            match packed.push(message) {
+                Ok(()) => return Ok(()),
+                Err(again) => message = again,
+            }
+        }
+        let mut packed = Box::<Packed>::default();
+        let pushed = packed.push(message);
+        if pushed.is_ok() {
+            self.posted.push_back(Post::Packed(packed));
+        }
+        pushed.map_err(|message| Posted {
+            message,
+            outcome: None,
+        })
     }
 
     /// Closes, and says who waits in vain.
@@ -371,6 +430,7 @@ fn wake(wakers: impl IntoIterator<Item = Waker>) {
 mod tests {
     use super::*;
     use crate::oneshot::{Awaited, oneshot};
+    use ropewalk_core::Lane;
 
     impl Room {
         fn take(&self, bytes: usize) -> Result<(), NoRoom> {
@@ -440,14 +500,57 @@ mod tests {
         (posted, awaited)
     }
 
+    fn texts(posted: VecDeque<Post>) -> Vec<String> {
+        let messages = posted.into_iter().flat_map(|post| match post {
+            Post::One(posted) => vec![posted.message],
+            Post::Packed(packed) => packed.messages().collect(),
+        });
+        let text = |message: Message| String::from_utf8(message.as_bytes().to_vec()).unwrap();
+        messages.map(text).collect()
+    }
+
+    #[test]
+    fn long_rows_are_packed_and_order_is_kept_whatever_comes_between() {
+        let room = room(10_000, usize::MAX);
+        let mut expected = Vec::new();
+        let mut post = |message: Message, outcome| {
+            let text = String::from_utf8(message.as_bytes().to_vec()).unwrap();
+            expected.push(text);
+            let _ = room.post(Posted { message, outcome }).unwrap();
+        };
+        for number in 0..2_000 {
+            post(number.to_string().into(), None);
+            match number {
+                500 => post("prompt".into(), Some(oneshot().0)),
+                600 => post(Message::text("x".repeat(5_000)), None),
+                700 => post(Message::text("priority").lane(Lane::Priority), None),
+                _ => {}
+            }
+        }
+        for number in 0..200 {
+            post(Message::text(format!("{number}{}", "y".repeat(500))), None);
+        }
+        let posted = room.take_posted();
+        let is_packed = |post: &&Post| matches!(post, Post::Packed(_));
+        // Four rows, of which the last goes on in a second and a third pack.
+        assert_eq!(posted.iter().filter(is_packed).count(), 6);
+        assert_eq!(posted.len(), 6 + 3 + 4 * ROW);
+        assert_eq!(texts(posted), expected);
+        // What was taken begins no row.
+        let _ = room.post(Posted {
+            message: "z".into(),
+            outcome: None,
+        });
+        assert!(matches!(room.take_posted().pop_back(), Some(Post::One(_))));
+    }
+
     #[test]
     fn the_shard_is_told_of_the_first_message_that_it_has_not_taken() {
         let room = room(4, 10);
         for text in ["a", "b"] {
             assert_eq!(room.post(posted(text).0).unwrap(), Then::Tell);
             assert_eq!(room.post(posted(text).0).unwrap(), Then::Nothing);
-            let texts = room.take_posted().into_iter().map(|it| it.message);
-            assert_eq!(texts.collect::<Vec<_>>(), [text.into(), text.into()]);
+            assert_eq!(texts(room.take_posted()), [text, text]);
         }
         // What was taken has not left.
         let (refused, no_room) = room.post(posted("c").0).unwrap_err();

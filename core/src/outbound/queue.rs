@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
-use super::{KEPT_BYTES, Report, Room};
-use crate::message::{Lane, Message, MessageId, Offline};
+use super::packed::Packs;
+use super::{KEPT_BYTES, Packed, Report, Room};
+use crate::message::{Kind, Lane, Message, MessageId, Offline};
 use crate::settings::QueueBounds;
 use crate::time::Instant;
 
@@ -57,6 +58,9 @@ struct Place {
 ///
 /// They stand in this order: what a socket has begun, or had begun when it was lost; the priority lane; the normal
 /// lane.
+///
+/// What is packed stands behind all others. Whatever does more with it than to let its first messages leave
+/// [unpacks](Outbound::unpack) it before.
 #[derive(Debug, Default)]
 pub(crate) struct Outbound {
     queue: VecDeque<Queued>,
@@ -77,6 +81,7 @@ struct Rare {
     /// How many are not to wait for a socket.
     refusing: usize,
     awaiting: Awaiting,
+    packs: Packs,
 }
 
 /// The messages that are written and await a reply.
@@ -96,6 +101,7 @@ impl Rare {
             begun_before,
             refusing,
             awaiting,
+            packs,
         } = self;
         expiries.is_empty()
             && keys.is_empty()
@@ -103,6 +109,7 @@ impl Rare {
             && *begun_before == 0
             && *refusing == 0
             && awaiting.by_key.is_empty()
+            && packs.len() == 0
     }
 }
 
@@ -117,10 +124,91 @@ impl Outbound {
     pub(crate) fn admits(&self, bounds: &QueueBounds, bytes: usize) -> bool {
         let awaiting = self.awaiting().map_or(0, |awaiting| awaiting.bytes);
         let room = Room {
-            items: self.queue.len() + self.unacknowledged(),
+            items: self.len() + self.unacknowledged(),
             bytes: self.bytes + awaiting,
         };
         room.admits(bounds, bytes)
+    }
+
+    /// Puts messages behind all others that are to stay packed, if there is room for all of them.
+    ///
+    /// # Errors
+    /// The messages.
+    pub(crate) fn insert_packed(
+        &mut self,
+        now: Instant,
+        packed: Packed,
+        bounds: &QueueBounds,
+    ) -> Result<(), Packed> {
+        if packed.is_empty() {
+            return Ok(());
+        }
+        let items = self.len() + self.unacknowledged() + packed.len();
+        let awaiting = self.awaiting().map_or(0, |awaiting| awaiting.bytes);
+        let bytes = self.bytes + awaiting + packed.bytes();
+        if items > bounds.items_max || bytes > bounds.bytes_max {
+            return Err(packed);
+        }
+        let first = MessageId(self.accepted + 1);
+        self.accepted += packed.len() as u64;
+        self.bytes += packed.bytes();
+        self.rare().packs.push(now, first, packed);
+        Ok(())
+    }
+
+    /// Puts a message behind those that are packed, if there are any and it can be packed too. Otherwise there are none any
+    /// more.
+    ///
+    /// # Errors
+    /// The message.
+    #[inline]
+    fn insert_behind_packs(
+        &mut self,
+        now: Instant,
+        id: MessageId,
+        message: Message,
+        report: Report,
+    ) -> Result<(), Message> {
+        if self.packed() == 0 {
+            return Err(message);
+        }
+        let mut packed = Packed::default();
+        let packing = match report {
+            Report::Quiet => packed.push(message),
+            Report::Outcome => Err(message),
+        };
+        match packing {
+            Ok(()) => {
+                self.bytes += packed.bytes();
+                self.rare().packs.push(now, id, packed);
+                Ok(())
+            }
+            Err(message) => {
+                self.unpack();
+                Err(message)
+            }
+        }
+    }
+
+    /// Makes messages like all others of those that are packed.
+    pub(crate) fn unpack(&mut self) {
+        let Some(rare) = self.rare.as_mut().filter(|rare| rare.packs.len() > 0) else {
+            return;
+        };
+        let packs = std::mem::take(&mut rare.packs);
+        if rare.is_empty() {
+            self.rare = None;
+        }
+        self.queue.reserve(packs.len());
+        for (id, accepted_at, message) in packs.into_messages() {
+            self.queue.push_back(Queued {
+                message,
+                id,
+                accepted_at,
+                report: Report::Quiet,
+                before: Before::Nothing,
+            });
+        }
     }
 
     /// Puts a message behind those of its lane; returns where. The first `committed` cannot be overtaken.
@@ -132,6 +220,10 @@ impl Outbound {
         key: Option<Bytes>,
         committed: usize,
     ) -> usize {
+        let message = match self.insert_behind_packs(now, id, message, report) {
+            Ok(()) => return self.len() - 1,
+            Err(message) => message,
+        };
         let queued = Queued {
             message,
             id,
@@ -167,13 +259,47 @@ impl Outbound {
         index
     }
 
+    /// A message that is not packed.
     pub(crate) fn get(&self, index: usize) -> Option<&Queued> {
         self.queue.get(index)
+    }
+
+    /// The lane of the first message, and when it was accepted.
+    pub(crate) fn first(&self) -> Option<(Lane, Instant)> {
+        match self.queue.front() {
+            Some(queued) => Some((queued.message.in_lane(), queued.accepted_at)),
+            None => Some((Lane::Normal, self.rare.as_ref()?.packs.accepted_at()?)),
+        }
+    }
+
+    /// The payloads from this place on of messages that are packed.
+    #[inline]
+    pub(crate) fn packed_from(&self, index: usize) -> impl Iterator<Item = (Kind, &[u8])> {
+        let skipped = index.saturating_sub(self.queue.len());
+        let rare = self.rare.as_deref().into_iter();
+        rare.flat_map(|rare| rare.packs.payloads()).skip(skipped)
+    }
+
+    /// Takes out the first `count` messages that are packed, if nothing stands before them; returns how many there were, and
+    /// their bytes.
+    pub(crate) fn packed_left(&mut self, count: usize) -> (usize, usize) {
+        let Some(rare) = self.rare.as_mut().filter(|_| self.queue.is_empty()) else {
+            return (0, 0);
+        };
+        let (items, bytes) = rare.packs.leave(count);
+        if rare.is_empty() {
+            self.rare = None;
+        }
+        self.bytes -= bytes;
+        (items, bytes)
     }
 
     /// Takes a message out: its fate is sealed.
     #[inline]
     pub(crate) fn remove(&mut self, index: usize) -> Option<Queued> {
+        if index >= self.queue.len() {
+            self.unpack();
+        }
         let queued = match index {
             0 => self.queue.pop_front(),
             _ => self.queue.remove(index),
@@ -296,7 +422,11 @@ impl Outbound {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.queue.len()
+        self.queue.len() + self.packed()
+    }
+
+    fn packed(&self) -> usize {
+        self.rare.as_ref().map_or(0, |rare| rare.packs.len())
     }
 
     /// The payloads of those that are not written.
@@ -305,7 +435,7 @@ impl Outbound {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+        self.len() == 0
     }
 
     pub(crate) fn accepted(&self) -> u64 {
@@ -319,6 +449,7 @@ impl Outbound {
             rare.awaiting.bytes
                 + rare.awaiting.by_key.len() * QUEUED_OVERHEAD
                 + indexed * INDEXED_OVERHEAD
+                + rare.packs.overhead()
         });
         self.bytes + self.queue.len() * QUEUED_OVERHEAD + rare
     }
