@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 use ropewalk_core::settings::{OutboundSettings, Overflow, QueueBounds};
-use ropewalk_core::{Message, Outcome, Packed};
+use ropewalk_core::{Kind, Message, Outcome, Packed};
 
 use crate::oneshot::Promise;
 
@@ -137,6 +137,22 @@ impl Room {
         }
     }
 
+    /// As [`post`](Self::post), for bytes that can be packed with others that wait for the shard. `None` if they cannot, or there is
+    /// no room.
+    #[inline]
+    pub(crate) fn post_bytes(&self, kind: Kind, payload: &[u8]) -> Option<Then> {
+        let mut state = self.lock();
+        state.may_take(payload.len(), self.bounds).ok()?;
+        let is_packed = match state.posted.back_mut() {
+            Some(Post::Packed(packed)) => packed.push_bytes(kind, payload),
+            Some(Post::One(_)) | None => false,
+        };
+        is_packed.then(|| {
+            state.charge(payload.len());
+            Then::Nothing
+        })
+    }
+
     /// Leaves a message for the shard that was charged already, with `spare` bytes too many.
     ///
     /// # Errors
@@ -229,14 +245,19 @@ impl Posted {
 }
 
 impl State {
+    #[inline]
     fn take(&mut self, bytes: usize, bounds: QueueBounds) -> Result<(), NoRoom> {
+        self.may_take(bytes, bounds)?;
+        self.charge(bytes);
+        Ok(())
+    }
+
+    #[inline]
+    fn may_take(&self, bytes: usize, bounds: QueueBounds) -> Result<(), NoRoom> {
         let is_awaited = || self.line.as_ref().is_some_and(|it| !it.waiting.is_empty());
         match self.closed {
             Closed::Yes | Closed::Over => Err(NoRoom::Closed),
-            Closed::No if self.fits(bytes, bounds) && !is_awaited() => {
-                self.charge(bytes);
-                Ok(())
-            }
+            Closed::No if self.fits(bytes, bounds) && !is_awaited() => Ok(()),
             Closed::No => Err(NoRoom::Full),
         }
     }
@@ -530,7 +551,15 @@ mod tests {
         for number in 0..200 {
             post(Message::text(format!("{number}{}", "y".repeat(500))), None);
         }
+        for number in 0..20 {
+            let text = number.to_string();
+            let packed = room.post_bytes(Kind::Text, text.as_bytes());
+            assert_eq!(packed, Some(Then::Nothing));
+            expected.push(text);
+        }
+        assert_eq!(room.post_bytes(Kind::Text, &[b'z'; 513]), None);
         let posted = room.take_posted();
+        assert_eq!(room.post_bytes(Kind::Text, b"alone"), None);
         let is_packed = |post: &&Post| matches!(post, Post::Packed(_));
         // Four rows, of which the last goes on in a second and a third pack.
         assert_eq!(posted.iter().filter(is_packed).count(), 6);

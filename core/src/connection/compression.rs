@@ -7,6 +7,9 @@ use crate::outbound::{KEPT_BYTES, Outbound};
 use crate::websocket::deflate::Deflator;
 use crate::websocket::{encode_compressed_header, encode_header, frame_len};
 
+/// How much is compressed before others have their turn.
+const AHEAD_MAX: u32 = 64 * 1024;
+
 /// The compressing half of a session.
 ///
 /// A message is compressed once on each socket, in the order of the queue, because later ones may refer
@@ -60,7 +63,7 @@ impl Compression {
     /// Compresses the next messages of the queue until there are `bytes` to offer, or as many were compressed:
     /// others wait meanwhile, and what is there can be written before there is more.
     pub(super) fn go_ahead(&mut self, outbound: &Outbound, bytes: u32) {
-        let bytes = u64::from(bytes);
+        let bytes = u64::from(bytes.min(AHEAD_MAX));
         let mut compressed = 0;
         while self.ahead_bytes < bytes && compressed < bytes {
             let Some(queued) = outbound.get(self.ahead.len()) else {

@@ -1,5 +1,6 @@
 //! Bytes out: what is written next, and what the kernel took of it.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use crate::event::{Outcome, State};
@@ -125,14 +126,18 @@ impl Connection {
                 }
                 index += 1;
             }
-            for (kind, payload) in self.outbound.packed_from(index) {
-                if scratch.len() >= quantum as usize {
-                    break;
-                }
-                let mask = secrets.mask();
-                encode_frame(scratch, kind.into(), payload, mask);
-                close_unit(plan, What::Message { mask, written: 0 }, scratch);
-            }
+            let _ = self
+                .outbound
+                .packed_from(index)
+                .try_for_each(|(kind, payload)| {
+                    if scratch.len() >= quantum as usize {
+                        return ControlFlow::Break(());
+                    }
+                    let mask = secrets.mask();
+                    encode_frame(scratch, kind.into(), payload, mask);
+                    close_unit(plan, What::Message { mask, written: 0 }, scratch);
+                    ControlFlow::Continue(())
+                });
         }
         if let Some(close) = &session.close
             && close.is_due()
@@ -451,6 +456,7 @@ pub(super) fn messages_within(plan: &[Unit], bytes: usize) -> usize {
         .count()
 }
 
+#[inline]
 fn close_unit(plan: &mut Vec<Unit>, what: What, scratch: &[u8]) {
     plan.push(Unit {
         what,

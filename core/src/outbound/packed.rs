@@ -29,12 +29,11 @@ impl Piece {
     const BINARY: u16 = 1 << 15;
 
     #[inline]
-    fn of(message: &Message) -> Option<Self> {
-        let len = message.len();
-        if len > SHORT || !message.is_plain() {
+    fn new(kind: Kind, len: usize) -> Option<Self> {
+        if len > SHORT {
             return None;
         }
-        let kind = match message.kind() {
+        let kind = match kind {
             Kind::Text => 0,
             Kind::Binary => Self::BINARY,
         };
@@ -60,7 +59,7 @@ impl Packed {
     /// Whether a message can be in a pack: it has no options and is short, of 512 bytes at most.
     #[inline]
     pub fn can_hold(message: &Message) -> bool {
-        Piece::of(message).is_some()
+        message.len() <= SHORT && message.is_plain()
     }
 
     /// Copies a message behind the others.
@@ -69,18 +68,28 @@ impl Packed {
     /// The message: a pack [cannot hold](Self::can_hold) it, or this one, with 64 KiB, is full.
     #[inline]
     pub fn push(&mut self, message: Message) -> Result<(), Message> {
-        match Piece::of(&message) {
-            Some(piece) if self.bytes.len() + piece.len() <= PACK_BYTES => {
-                let payload = message.as_bytes();
-                if payload.len() > self.bytes.capacity() - self.bytes.len() {
-                    self.grow(payload.len());
-                }
-                self.bytes.extend_from_slice(payload);
-                self.pieces.push(piece);
-                Ok(())
-            }
-            Some(_) | None => Err(message),
+        if message.is_plain() && self.push_bytes(message.kind(), message.as_bytes()) {
+            Ok(())
+        } else {
+            Err(message)
         }
+    }
+
+    /// Copies a text behind the others, or binary data; whether there was room. A pack holds 64 KiB, and nothing of more than 512 bytes.
+    #[inline]
+    pub fn push_bytes(&mut self, kind: Kind, payload: &[u8]) -> bool {
+        let Some(piece) = Piece::new(kind, payload.len()) else {
+            return false;
+        };
+        let is_room = self.bytes.len() + payload.len() <= PACK_BYTES;
+        if is_room {
+            if payload.len() > self.bytes.capacity() - self.bytes.len() {
+                self.grow(payload.len());
+            }
+            self.bytes.extend_from_slice(payload);
+            self.pieces.push(piece);
+        }
+        is_room
     }
 
     /// How many messages there are.

@@ -59,6 +59,7 @@ impl Opcode {
 /// # Panics
 ///
 /// If the payload of a control frame has more than 125 bytes (RFC 6455 §5.5).
+#[inline]
 pub fn encode_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: [u8; 4]) {
     encode_header(out, opcode, payload.len() as u64, mask);
     mask_append(out, payload, mask, 0);
@@ -70,6 +71,7 @@ pub fn encode_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: [u8
 /// # Panics
 ///
 /// If the frame is a control frame and `payload_len` is more than 125 (RFC 6455 §5.5).
+#[inline]
 pub fn encode_header(out: &mut Vec<u8>, opcode: Opcode, payload_len: u64, mask: [u8; 4]) {
     assert!(
         !opcode.is_control() || payload_len <= CONTROL_BYTES_MAX as u64,

@@ -7,6 +7,9 @@ const LANE: usize = 16;
 /// A multiple of [`LANE`], so that every block starts at the same phase of the mask.
 const BLOCK: usize = 8 * 1024;
 
+/// What is short.
+const SHORT: usize = 512;
+
 /// Appends `payload` to `out`, masked with `mask`.
 ///
 /// `offset` is the position of `payload`'s first byte in the payload of its frame, so that a frame can
@@ -14,11 +17,27 @@ const BLOCK: usize = 8 * 1024;
 pub fn mask_append(out: &mut Vec<u8>, payload: &[u8], mask: [u8; 4], offset: usize) {
     let lane: [u8; LANE] = std::array::from_fn(|i| mask[(offset % 4 + i) % 4]);
     out.reserve(payload.len());
+    if payload.len() <= SHORT {
+        return append_short(out, payload, &lane);
+    }
     for block in payload.chunks(BLOCK) {
         let start = out.len();
         out.extend_from_slice(block);
         apply(&mut out[start..], &lane);
     }
+}
+
+/// Once over what is short: a call to copy it would cost as much as the masking.
+#[inline]
+fn append_short(out: &mut Vec<u8>, payload: &[u8], lane: &[u8; LANE]) {
+    let masked = |chunk: &[u8; LANE]| -> [u8; LANE] { std::array::from_fn(|i| chunk[i] ^ lane[i]) };
+    let (lanes, rest) = payload.as_chunks::<LANE>();
+    for chunk in lanes {
+        out.extend_from_slice(&masked(chunk));
+    }
+    let mut last = [0; LANE];
+    last[..rest.len()].copy_from_slice(rest);
+    out.extend_from_slice(&masked(&last)[..rest.len()]);
 }
 
 fn apply(bytes: &mut [u8], lane: &[u8; LANE]) {
@@ -57,7 +76,15 @@ mod tests {
                 check(len, offset);
             }
         }
-        for len in [BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 5] {
+        for len in [
+            SHORT - 1,
+            SHORT,
+            SHORT + 1,
+            BLOCK - 1,
+            BLOCK,
+            BLOCK + 1,
+            3 * BLOCK + 5,
+        ] {
             check(len, 3);
         }
     }
