@@ -218,6 +218,7 @@ impl Room {
         wake(waiting);
     }
 
+    #[inline]
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state
             .lock()
@@ -320,12 +321,14 @@ impl State {
     }
 
     /// A message larger than all the room is let in alone.
+    #[inline]
     fn fits(&self, bytes: usize, bounds: QueueBounds) -> bool {
         self.items == 0
             || (self.items < bounds.items_max
                 && self.bytes.saturating_add(bytes) <= bounds.bytes_max)
     }
 
+    #[inline]
     fn charge(&mut self, bytes: usize) {
         self.items += 1;
         self.bytes = self.bytes.saturating_add(bytes);
