@@ -281,11 +281,13 @@ fn half_a_queue_and_a_full_write_do_not_linger() {
     let mut pair = lingering(|_| {});
     pair.send(vec![0; (64 << 10) - 1]);
     assert!(pair.take_written().is_empty());
-    // That is a write of its own; what does not fit in waits for more.
     pair.send(vec![1]);
-    assert_eq!(raw_frames_of(&pair.take_written()).len(), 1);
+    assert_eq!(raw_frames_of(&pair.take_written()).len(), 2);
+    // What comes then waits for more again.
+    pair.send(vec![2]);
+    assert!(pair.take_written().is_empty());
     pair.advance(5 * MS);
-    assert_eq!(raw_frames_of(&pair.take_written()), [(0x82, vec![1])]);
+    assert_eq!(raw_frames_of(&pair.take_written()), [(0x82, vec![2])]);
 }
 
 #[test]

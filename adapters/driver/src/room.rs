@@ -564,9 +564,9 @@ mod tests {
         let posted = room.take_posted();
         assert_eq!(room.post_bytes(Kind::Text, b"alone"), None);
         let is_packed = |post: &&Post| matches!(post, Post::Packed(_));
-        // Four rows, of which the last goes on in a second and a third pack.
-        assert_eq!(posted.iter().filter(is_packed).count(), 6);
-        assert_eq!(posted.len(), 6 + 3 + 4 * ROW);
+        // Four rows, of which the last goes on in a second pack.
+        assert_eq!(posted.iter().filter(is_packed).count(), 5);
+        assert_eq!(posted.len(), 5 + 3 + 4 * ROW);
         assert_eq!(texts(posted), expected);
         // What was taken begins no row.
         let _ = room.post(Posted {

@@ -168,14 +168,15 @@ impl Outbound {
         id: MessageId,
         message: Message,
         report: Report,
+        key: Option<&Bytes>,
     ) -> Result<(), Message> {
         if self.packed() == 0 {
             return Err(message);
         }
         let mut packed = Packed::default();
-        let packing = match report {
-            Report::Quiet => packed.push(message),
-            Report::Outcome => Err(message),
+        let packing = match (report, key) {
+            (Report::Quiet, None) => packed.push(message),
+            (Report::Quiet, Some(_)) | (Report::Outcome, _) => Err(message),
         };
         match packing {
             Ok(()) => {
@@ -220,7 +221,7 @@ impl Outbound {
         key: Option<Bytes>,
         committed: usize,
     ) -> usize {
-        let message = match self.insert_behind_packs(now, id, message, report) {
+        let message = match self.insert_behind_packs(now, id, message, report, key.as_ref()) {
             Ok(()) => return self.len() - 1,
             Err(message) => message,
         };

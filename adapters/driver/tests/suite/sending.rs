@@ -37,9 +37,10 @@ pub(crate) async fn messages_with_and_without_receipts_keep_their_order<R: Runti
         let mut receipts = Vec::new();
         for number in 0..1_500_u32 {
             let text = number.to_string();
-            match number % 4 {
+            match number % if number < 500 { 4 } else { 100 } {
                 0 => receipts.push(sender.send(text).await.unwrap()),
                 1 => drop(sender.send(text).await.unwrap()),
+                _ if number % 7 > 3 => sender.post_text(&text).await.unwrap(),
                 _ => sender.post(text).await.unwrap(),
             }
         }
