@@ -103,7 +103,12 @@ fn seen(pair: &mut Pair) -> impl PartialEq + std::fmt::Debug + use<> {
         })
         .collect();
     let counters = pair.set.counters(pair.id);
-    (letters, counters, pair.outcomes.clone(), pair.set.state(pair.id))
+    (
+        letters,
+        counters,
+        pair.outcomes.clone(),
+        pair.set.state(pair.id),
+    )
 }
 
 /// What reaches the server over the next socket.

@@ -132,7 +132,12 @@ impl Room {
     pub(crate) fn post(&self, posted: Posted) -> Result<Then, (Posted, NoRoom)> {
         let mut state = self.lock();
         match state.take(posted.message.len(), self.bounds) {
-            Ok(()) => Ok(state.post(posted)),
+            Ok(()) => {
+                let (then, unasked) = state.post(posted);
+                drop(state);
+                drop(unasked);
+                Ok(then)
+            }
             Err(no_room) => Err((posted, no_room)),
         }
     }
@@ -163,9 +168,10 @@ impl Room {
             Closed::Over => return Err(posted),
             Closed::No | Closed::Yes => {}
         }
-        let then = state.post(posted);
+        let (then, unasked) = state.post(posted);
         let wakers = state.give(0, spare, self.bounds);
         drop(state);
+        drop(unasked);
         wake(wakers);
         Ok(then)
     }
@@ -263,26 +269,59 @@ impl State {
         }
     }
 
-    fn post(&mut self, posted: Posted) -> Then {
+    /// Also returns what is to be dropped without the lock.
+    #[inline]
+    fn post(&mut self, posted: Posted) -> (Then, Option<Promise<Outcome>>) {
+        let unasked = self.settle_last();
+        self.push(posted);
+        let then = match std::mem::replace(&mut self.listed, Listed::Yes) {
+            Listed::No => Then::Tell,
+            Listed::Yes => Then::Nothing,
+        };
+        (then, unasked)
+    }
+
+    /// Looks at the last message when another comes. If its receipt is gone, it is like one that never had any; its promise comes
+    /// back.
+    fn settle_last(&mut self) -> Option<Promise<Outcome>> {
+        let Some(Post::One(Posted {
+            outcome: outcome @ Some(_),
+            ..
+        })) = self.posted.back_mut()
+        else {
+            return None;
+        };
+        if outcome.as_ref().is_some_and(Promise::is_awaited) {
+            self.row = 0;
+            return None;
+        }
+        let unasked = outcome.take();
+        if let Some(Post::One(last)) = self.posted.pop_back() {
+            self.push(last);
+        }
+        unasked
+    }
+
+    fn push(&mut self, posted: Posted) {
         if let Err(posted) = self.pack(posted) {
             if self.posted.len() == self.posted.capacity() {
                 self.posted.reserve(3 * self.posted.len());
             }
             self.posted.push_back(Post::One(posted));
         }
-        match std::mem::replace(&mut self.listed, Listed::Yes) {
-            Listed::No => Then::Tell,
-            Listed::Yes => Then::Nothing,
-        }
     }
 
-    /// Packs a message that ends a row of those that can be.
+    /// Packs a message that ends a row of those that can be. Whether one can that has a receipt is seen
+    /// [later](Self::settle_last).
     ///
     /// # Errors
     /// The message.
     #[inline]
     fn pack(&mut self, posted: Posted) -> Result<(), Posted> {
-        if posted.outcome.is_some() || !Packed::can_hold(&posted.message) {
+        if posted.outcome.is_some() {
+            return Err(posted);
+        }
+        if !Packed::can_hold(&posted.message) {
             self.row = 0;
             return Err(posted);
         }
@@ -451,185 +490,4 @@ fn wake(wakers: impl IntoIterator<Item = Waker>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::oneshot::{Awaited, oneshot};
-    use ropewalk_core::Lane;
-
-    impl Room {
-        fn take(&self, bytes: usize) -> Result<(), NoRoom> {
-            self.lock().take(bytes, self.bounds)
-        }
-    }
-
-    fn room(items_max: usize, bytes_max: usize) -> Arc<Room> {
-        Arc::new(Room::new(OutboundSettings {
-            items_max,
-            bytes_max,
-            ..OutboundSettings::default()
-        }))
-    }
-
-    fn poll(wait: &mut TakeRoom) -> Poll<Result<(), NoRoom>> {
-        Pin::new(wait).poll(&mut Context::from_waker(Waker::noop()))
-    }
-
-    #[test]
-    fn room_is_bounded_in_items_and_bytes_and_a_larger_message_goes_alone() {
-        let room = room(2, 10);
-        assert_eq!(room.take(100), Ok(()));
-        assert_eq!(room.take(0), Err(NoRoom::Full));
-        room.give(1, 100);
-        assert_eq!(room.take(6), Ok(()));
-        assert_eq!(room.take(5), Err(NoRoom::Full));
-        assert_eq!(room.take(4), Ok(()));
-        assert_eq!(room.take(0), Err(NoRoom::Full));
-    }
-
-    #[test]
-    fn whoever_waits_longest_is_first_and_nobody_overtakes() {
-        let room = room(4, 10);
-        assert_eq!(room.take(8), Ok(()));
-        let (mut large, mut small) = (room.wait(9), room.wait(1));
-        assert!(poll(&mut large).is_pending());
-        assert!(poll(&mut small).is_pending());
-        assert_eq!(room.take(1), Err(NoRoom::Full));
-        room.give(1, 8);
-        assert_eq!(poll(&mut small), Poll::Ready(Ok(())));
-        assert_eq!(poll(&mut large), Poll::Ready(Ok(())));
-    }
-
-    #[test]
-    fn a_wait_that_is_dropped_gives_its_place_and_its_grant_back() {
-        let room = room(1, 10);
-        assert_eq!(room.take(1), Ok(()));
-        let (mut first, mut second, mut third) = (room.wait(1), room.wait(1), room.wait(1));
-        for wait in [&mut first, &mut second, &mut third] {
-            assert!(poll(wait).is_pending());
-        }
-        drop(second);
-        room.give(1, 1);
-        drop(first);
-        assert_eq!(poll(&mut third), Poll::Ready(Ok(())));
-        room.give(1, 1);
-        assert_eq!(room.take(1), Ok(()));
-    }
-
-    fn posted(text: &str) -> (Posted, Awaited<Outcome>) {
-        let (promise, awaited) = oneshot();
-        let posted = Posted {
-            message: text.into(),
-            outcome: Some(promise),
-        };
-        (posted, awaited)
-    }
-
-    fn texts(posted: VecDeque<Post>) -> Vec<String> {
-        let messages = posted.into_iter().flat_map(|post| match post {
-            Post::One(posted) => vec![posted.message],
-            Post::Packed(packed) => packed.messages().collect(),
-        });
-        let text = |message: Message| String::from_utf8(message.as_bytes().to_vec()).unwrap();
-        messages.map(text).collect()
-    }
-
-    #[test]
-    fn long_rows_are_packed_and_order_is_kept_whatever_comes_between() {
-        let room = room(10_000, usize::MAX);
-        let mut expected = Vec::new();
-        let mut post = |message: Message, outcome| {
-            let text = String::from_utf8(message.as_bytes().to_vec()).unwrap();
-            expected.push(text);
-            let _ = room.post(Posted { message, outcome }).unwrap();
-        };
-        for number in 0..2_000 {
-            post(number.to_string().into(), None);
-            match number {
-                500 => post("prompt".into(), Some(oneshot().0)),
-                600 => post(Message::text("x".repeat(5_000)), None),
-                700 => post(Message::text("priority").lane(Lane::Priority), None),
-                _ => {}
-            }
-        }
-        for number in 0..200 {
-            post(Message::text(format!("{number}{}", "y".repeat(500))), None);
-        }
-        for number in 0..20 {
-            let text = number.to_string();
-            let packed = room.post_bytes(Kind::Text, text.as_bytes());
-            assert_eq!(packed, Some(Then::Nothing));
-            expected.push(text);
-        }
-        assert_eq!(room.post_bytes(Kind::Text, &[b'z'; 513]), None);
-        let posted = room.take_posted();
-        assert_eq!(room.post_bytes(Kind::Text, b"alone"), None);
-        let is_packed = |post: &&Post| matches!(post, Post::Packed(_));
-        // Four rows, of which the last goes on in a second pack.
-        assert_eq!(posted.iter().filter(is_packed).count(), 5);
-        assert_eq!(posted.len(), 5 + 3 + 4 * ROW);
-        assert_eq!(texts(posted), expected);
-        // What was taken begins no row.
-        let _ = room.post(Posted {
-            message: "z".into(),
-            outcome: None,
-        });
-        assert!(matches!(room.take_posted().pop_back(), Some(Post::One(_))));
-    }
-
-    #[test]
-    fn the_shard_is_told_of_the_first_message_that_it_has_not_taken() {
-        let room = room(4, 10);
-        for text in ["a", "b"] {
-            assert_eq!(room.post(posted(text).0).unwrap(), Then::Tell);
-            assert_eq!(room.post(posted(text).0).unwrap(), Then::Nothing);
-            assert_eq!(texts(room.take_posted()), [text, text]);
-        }
-        // What was taken has not left.
-        let (refused, no_room) = room.post(posted("c").0).unwrap_err();
-        assert_eq!((refused.message, no_room), ("c".into(), NoRoom::Full));
-    }
-
-    #[test]
-    fn a_message_overtakes_nobody_who_waits() {
-        let room = room(2, 10);
-        assert_eq!(room.take(8), Ok(()));
-        let mut large = room.wait(9);
-        assert!(poll(&mut large).is_pending());
-        assert_eq!(room.post(posted("x").0).unwrap_err().1, NoRoom::Full);
-    }
-
-    #[test]
-    fn what_is_left_for_a_shard_that_has_ended_is_not_sent() {
-        let room = room(4, 10);
-        let (before, mut outcome) = posted("before");
-        assert_eq!(room.post(before).unwrap(), Then::Tell);
-        assert_eq!(room.take(4), Ok(()));
-        room.close();
-        // It has its room, so it may still come.
-        let (late, mut late_outcome) = posted("lat");
-        assert_eq!(room.post_charged(late, 1).unwrap(), Then::Nothing);
-        room.abandon();
-        let mut cx = Context::from_waker(Waker::noop());
-        for outcome in [&mut outcome, &mut late_outcome] {
-            let is = Pin::new(outcome).poll(&mut cx);
-            assert_eq!(is, Poll::Ready(Some(Outcome::NotSent)));
-        }
-        let too_late = room.post_charged(posted("too late").0, 0).unwrap_err();
-        assert_eq!(too_late.message, "too late".into());
-        assert_eq!(room.post(posted("x").0).unwrap_err().1, NoRoom::Closed);
-        room.close();
-        assert!(room.post_charged(posted("y").0, 0).is_err());
-        assert_eq!(room.take_posted().len(), 0);
-    }
-
-    #[test]
-    fn nobody_waits_for_a_closed_queue() {
-        let room = room(1, 10);
-        assert_eq!(room.take(1), Ok(()));
-        let mut wait = room.wait(1);
-        assert!(poll(&mut wait).is_pending());
-        room.close();
-        assert_eq!(poll(&mut wait), Poll::Ready(Err(NoRoom::Closed)));
-        assert_eq!(room.take(1), Err(NoRoom::Closed));
-    }
-}
+mod tests;
