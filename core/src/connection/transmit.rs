@@ -164,9 +164,11 @@ impl Connection {
             if written <= start {
                 break;
             }
+            // What stands before another is whole; the last may be the beginning of a long message.
             if let What::Message { written: 0, .. } = unit.what
                 && leaves_at_once
                 && unit.end <= written
+                && unit.end < offered
             {
                 whole += 1;
                 start = unit.end;
