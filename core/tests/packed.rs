@@ -283,7 +283,8 @@ fn what_packs_hold_is_charged_until_they_are_gone() {
     let bytes: usize = messages().iter().map(Message::len).sum();
     give(&mut pair, Given::Packed, messages());
     give(&mut pair, Given::Packed, messages());
-    assert!(pair.set.charged_bytes() - idle >= 2 * bytes as u64);
+    let held = pair.set.charged_bytes() - idle;
+    assert!((2 * bytes..4 * bytes + 1_000).contains(&usize::try_from(held).unwrap()));
     // A pack is freed as a whole.
     take(&mut pair, 600, 100);
     assert!(pair.set.charged_bytes() - idle >= 2 * bytes as u64);

@@ -130,6 +130,16 @@ impl Packed {
         self.pieces.reserve(3 * self.pieces.len());
     }
 
+    /// Gives back what there is room for and nothing will come to.
+    fn fit(&mut self) {
+        if self.bytes.capacity() / 2 >= self.bytes.len() {
+            self.bytes.shrink_to_fit();
+        }
+        if self.pieces.capacity() / 2 >= self.pieces.len() {
+            self.pieces.shrink_to_fit();
+        }
+    }
+
     fn held(&self) -> usize {
         self.bytes.capacity() + self.pieces.capacity() * size_of::<Piece>()
     }
@@ -162,7 +172,8 @@ struct Pack {
 
 impl Packs {
     /// Adds messages of which the first has this number.
-    pub(super) fn push(&mut self, now: Instant, first: MessageId, packed: Packed) {
+    pub(super) fn push(&mut self, now: Instant, first: MessageId, mut packed: Packed) {
+        packed.fit();
         self.len += packed.len();
         self.bytes += packed.bytes();
         self.held += packed.held() + size_of::<Pack>();
