@@ -87,7 +87,7 @@ pub use io::{
 };
 pub use letter::{DeadLetter, Direction, Fate, Redrive, Stage};
 pub use message::{Kind, Lane, Message, MessageId, Offline, Resend};
-pub use outbound::{Report, Room, SendError, SendErrorCause};
+pub use outbound::{Packed, Report, Room, SendError, SendErrorCause};
 pub use reason::{CloseReason, TimerKind, TransportError, TransportErrorKind};
 pub use renegotiate::{
     Disagreement, Invalid, InvalidCounts, InvalidKind, Offering, Renegotiate, Renegotiation, Terms,

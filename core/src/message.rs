@@ -79,7 +79,7 @@ impl Message {
         Self::new(Kind::Binary, bytes.into())
     }
 
-    fn new(kind: Kind, payload: Bytes) -> Self {
+    pub(crate) fn new(kind: Kind, payload: Bytes) -> Self {
         Self {
             payload,
             ttl_millis: None,
@@ -123,6 +123,7 @@ impl Message {
     }
 
     /// Text or binary.
+    #[inline]
     pub fn kind(&self) -> Kind {
         self.kind
     }
@@ -149,6 +150,7 @@ impl Message {
     }
 
     /// The payload.
+    #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         &self.payload
     }
@@ -159,8 +161,26 @@ impl Message {
     }
 
     /// The payload's length in bytes.
+    #[inline]
     pub fn len(&self) -> usize {
         self.payload.len()
+    }
+
+    /// Whether it has no options: it waits for ever, in the normal lane, and does not go out twice.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        let Self {
+            payload: _,
+            ttl_millis,
+            kind: _,
+            resend,
+            offline,
+            lane,
+        } = self;
+        ttl_millis.is_none()
+            && *resend == Resend::Never
+            && *offline == Offline::Wait
+            && *lane == Lane::Normal
     }
 
     /// Whether the payload is empty. An empty message is still a message.

@@ -48,6 +48,7 @@ pub struct Secrets(ChaCha12Rng);
 
 impl Secrets {
     /// A fresh masking key, one a frame (RFC 6455 §5.3).
+    #[inline]
     pub fn mask(&mut self) -> [u8; 4] {
         self.0.next_u32().to_le_bytes()
     }

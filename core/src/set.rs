@@ -14,7 +14,7 @@ use crate::event::{Counters, Reading, State};
 use crate::ids::{ConnectionId, SocketId};
 use crate::io::{CallRequest, Consumer, Input, Output, Shutdown};
 use crate::message::{Message, MessageId};
-use crate::outbound::{KEPT_BYTES, Report, SendError, SendErrorCause};
+use crate::outbound::{KEPT_BYTES, Packed, Report, SendError, SendErrorCause};
 use crate::seed::{Jitter, Secrets, Seed};
 use crate::settings::Config;
 use crate::target::Target;
@@ -160,6 +160,27 @@ impl ConnectionSet {
         }
     }
 
+    /// Queues messages in their order, as one change. No outcome is told; `refused` gets what [`send`](Self::send) would have given
+    /// back.
+    pub fn send_packed(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        packed: Packed,
+        mut refused: impl FnMut(SendError),
+    ) {
+        if self.get(id).is_some() {
+            self.step(now, id, |connection, step| {
+                connection.send_packed(step, packed, refused);
+            });
+        } else {
+            let cause = SendErrorCause::Closed;
+            for message in packed.messages() {
+                refused(SendError { message, cause });
+            }
+        }
+    }
+
     /// Ends a connection; [`Output::Removed`] tells when it is over.
     pub fn remove(&mut self, now: Instant, id: ConnectionId, how: Shutdown) {
         self.step(now, id, |connection, step| connection.remove(step, how));
@@ -252,7 +273,7 @@ impl ConnectionSet {
         taken
     }
 
-    /// What a socket is to write next, about 64 KiB at most; `None` if there is nothing.
+    /// What a socket is to write next, about 256 KiB at most; `None` if there is nothing.
     pub fn transmit(&mut self, now: Instant, socket: SocketId) -> Option<Transmit<'_>> {
         let now = self.clamp(now);
         self.scratch.clear();

@@ -281,11 +281,13 @@ fn half_a_queue_and_a_full_write_do_not_linger() {
     let mut pair = lingering(|_| {});
     pair.send(vec![0; (64 << 10) - 1]);
     assert!(pair.take_written().is_empty());
-    // That is a write of its own; what does not fit in waits for more.
     pair.send(vec![1]);
-    assert_eq!(raw_frames_of(&pair.take_written()).len(), 1);
+    assert_eq!(raw_frames_of(&pair.take_written()).len(), 2);
+    // What comes then waits for more again.
+    pair.send(vec![2]);
+    assert!(pair.take_written().is_empty());
     pair.advance(5 * MS);
-    assert_eq!(raw_frames_of(&pair.take_written()), [(0x82, vec![1])]);
+    assert_eq!(raw_frames_of(&pair.take_written()), [(0x82, vec![2])]);
 }
 
 #[test]
@@ -628,4 +630,30 @@ fn messages_for_a_connection_that_is_gone_all_come_back() {
     });
     let back = ["a", "b"].map(|text| (Message::text(text), SendErrorCause::Closed));
     assert_eq!(told, back);
+}
+
+#[test]
+fn a_long_message_that_leaves_in_parts_is_written_with_its_last() {
+    let mut pair = blocked(settings(Overflow::Wait, 10));
+    let short = pair.send("short");
+    let long = pair.send(vec![7; 600 << 10]);
+    let last = pair.send("last");
+    let socket = pair.socket.expect("there is a socket");
+    let mut parts = 0;
+    while let Some(transmit) = pair.set.transmit(pair.now, socket) {
+        pair.written.extend_from_slice(&transmit.slices()[0]);
+        let len = transmit.len();
+        transmit.advance(len);
+        pair.drain();
+        parts += 1;
+        let expected: &[_] = match parts {
+            1 | 2 => &[(short, Outcome::Written)],
+            _ => &[short, long, last].map(|id| (id, Outcome::Written)),
+        };
+        assert_eq!(pair.outcomes, expected, "after {parts} parts");
+    }
+    assert_eq!(parts, 3);
+    let frames = raw_frames_of(&pair.take_written());
+    let lengths: Vec<_> = frames.iter().map(|(_, payload)| payload.len()).collect();
+    assert_eq!(lengths, [5, 600 << 10, 4]);
 }

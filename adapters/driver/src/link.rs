@@ -119,14 +119,17 @@ impl Link {
     }
 
     /// A message was posted. Once the shard has ended, it is not sent.
+    #[inline]
     pub(crate) fn posted(self: &Arc<Self>, then: Then) {
         match then {
             Then::Nothing => {}
-            Then::Tell => {
-                if self.command(Command::Send(Arc::clone(self))).is_err() {
-                    self.room.abandon();
-                }
-            }
+            Then::Tell => self.tell_of_posted(),
+        }
+    }
+
+    fn tell_of_posted(self: &Arc<Self>) {
+        if self.command(Command::Send(Arc::clone(self))).is_err() {
+            self.room.abandon();
         }
     }
 

@@ -11,7 +11,7 @@ use crate::application::{Provide, Transport};
 use crate::link::Link;
 use crate::oneshot::Promise;
 use crate::ready::ReadyList;
-use crate::room::Posted;
+use crate::room::Post;
 use crate::scoped::Scoped;
 use crate::snapshot::Snapshot;
 use crate::store::StoredLetter;
@@ -43,7 +43,7 @@ pub(crate) enum Command {
     /// There are messages in the connection's room.
     Send(Arc<Link>),
     /// These were taken out of it.
-    SendRest(Arc<Link>, IntoIter<Posted>),
+    SendRest(Arc<Link>, IntoIter<Post>),
     Ask(Arc<Link>),
     Judged(Judged),
     Provided {

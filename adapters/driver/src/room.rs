@@ -4,7 +4,8 @@
 //! queue: so what lies in between, waiting for the shard, is inside the bounds too.
 //!
 //! Room and messages are under one lock, which a sender takes once for each message. The shard is told of the first
-//! message that it has not taken, and takes all that are there by then.
+//! message that it has not taken, and takes all that are there by then. Of many short messages whose outcomes nobody asks
+//! for, all but the first few are packed: they cost no allocation each.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
@@ -13,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 use ropewalk_core::settings::{OutboundSettings, Overflow, QueueBounds};
-use ropewalk_core::{Message, Outcome};
+use ropewalk_core::{Kind, Message, Outcome, Packed};
 
 use crate::oneshot::Promise;
 
@@ -30,7 +31,9 @@ struct State {
     bytes: usize,
     closed: Closed,
     listed: Listed,
-    posted: VecDeque<Posted>,
+    posted: VecDeque<Post>,
+    /// How many messages that can be packed were posted one after the other.
+    row: usize,
     /// Only while somebody waits.
     line: Option<Box<Line>>,
 }
@@ -68,7 +71,18 @@ struct Waiting {
     waker: Waker,
 }
 
-/// A message on its way to the shard, and whom to tell what became of it.
+/// Shorter rows of messages are not packed.
+const ROW: usize = 8;
+
+/// What is on its way to the shard.
+#[derive(Debug)]
+pub(crate) enum Post {
+    One(Posted),
+    /// Nobody is to be told what became of these.
+    Packed(Box<Packed>),
+}
+
+/// A message, and whom to tell what became of it.
 #[derive(Debug)]
 pub(crate) struct Posted {
     pub(crate) message: Message,
@@ -118,9 +132,30 @@ impl Room {
     pub(crate) fn post(&self, posted: Posted) -> Result<Then, (Posted, NoRoom)> {
         let mut state = self.lock();
         match state.take(posted.message.len(), self.bounds) {
-            Ok(()) => Ok(state.post(posted)),
+            Ok(()) => {
+                let (then, unasked) = state.post(posted);
+                drop(state);
+                drop(unasked);
+                Ok(then)
+            }
             Err(no_room) => Err((posted, no_room)),
         }
+    }
+
+    /// As [`post`](Self::post), for bytes that can be packed with others that wait for the shard. `None` if they cannot, or there is
+    /// no room.
+    #[inline]
+    pub(crate) fn post_bytes(&self, kind: Kind, payload: &[u8]) -> Option<Then> {
+        let mut state = self.lock();
+        state.may_take(payload.len(), self.bounds).ok()?;
+        let is_packed = match state.posted.back_mut() {
+            Some(Post::Packed(packed)) => packed.push_bytes(kind, payload),
+            Some(Post::One(_)) | None => false,
+        };
+        is_packed.then(|| {
+            state.charge(payload.len());
+            Then::Nothing
+        })
     }
 
     /// Leaves a message for the shard that was charged already, with `spare` bytes too many.
@@ -133,17 +168,19 @@ impl Room {
             Closed::Over => return Err(posted),
             Closed::No | Closed::Yes => {}
         }
-        let then = state.post(posted);
+        let (then, unasked) = state.post(posted);
         let wakers = state.give(0, spare, self.bounds);
         drop(state);
+        drop(unasked);
         wake(wakers);
         Ok(then)
     }
 
     /// Takes the messages that were posted.
-    pub(crate) fn take_posted(&self) -> VecDeque<Posted> {
+    pub(crate) fn take_posted(&self) -> VecDeque<Post> {
         let mut state = self.lock();
         state.listed = Listed::No;
+        state.row = 0;
         std::mem::take(&mut state.posted)
     }
 
@@ -187,10 +224,21 @@ impl Room {
         wake(waiting);
     }
 
+    #[inline]
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state
             .lock()
             .expect("nothing that can panic runs under this lock")
+    }
+}
+
+impl Post {
+    /// Says so to whom it matters.
+    pub(crate) fn not_sent(self) {
+        match self {
+            Self::One(posted) => posted.not_sent(),
+            Self::Packed(_) => {}
+        }
     }
 }
 
@@ -204,27 +252,99 @@ impl Posted {
 }
 
 impl State {
+    #[inline]
     fn take(&mut self, bytes: usize, bounds: QueueBounds) -> Result<(), NoRoom> {
+        self.may_take(bytes, bounds)?;
+        self.charge(bytes);
+        Ok(())
+    }
+
+    #[inline]
+    fn may_take(&self, bytes: usize, bounds: QueueBounds) -> Result<(), NoRoom> {
         let is_awaited = || self.line.as_ref().is_some_and(|it| !it.waiting.is_empty());
         match self.closed {
             Closed::Yes | Closed::Over => Err(NoRoom::Closed),
-            Closed::No if self.fits(bytes, bounds) && !is_awaited() => {
-                self.charge(bytes);
-                Ok(())
-            }
+            Closed::No if self.fits(bytes, bounds) && !is_awaited() => Ok(()),
             Closed::No => Err(NoRoom::Full),
         }
     }
 
-    fn post(&mut self, posted: Posted) -> Then {
-        if self.posted.len() == self.posted.capacity() {
-            self.posted.reserve(3 * self.posted.len());
-        }
-        self.posted.push_back(posted);
-        match std::mem::replace(&mut self.listed, Listed::Yes) {
+    /// Also returns what is to be dropped without the lock.
+    #[inline]
+    fn post(&mut self, posted: Posted) -> (Then, Option<Promise<Outcome>>) {
+        let unasked = self.settle_last();
+        self.push(posted);
+        let then = match std::mem::replace(&mut self.listed, Listed::Yes) {
             Listed::No => Then::Tell,
             Listed::Yes => Then::Nothing,
+        };
+        (then, unasked)
+    }
+
+    /// Looks at the last message when another comes. If its receipt is gone, it is like one that never had any; its promise comes
+    /// back.
+    fn settle_last(&mut self) -> Option<Promise<Outcome>> {
+        let Some(Post::One(Posted {
+            outcome: outcome @ Some(_),
+            ..
+        })) = self.posted.back_mut()
+        else {
+            return None;
+        };
+        if outcome.as_ref().is_some_and(Promise::is_awaited) {
+            self.row = 0;
+            return None;
         }
+        let unasked = outcome.take();
+        if let Some(Post::One(last)) = self.posted.pop_back() {
+            self.push(last);
+        }
+        unasked
+    }
+
+    fn push(&mut self, posted: Posted) {
+        if let Err(posted) = self.pack(posted) {
+            if self.posted.len() == self.posted.capacity() {
+                self.posted.reserve(3 * self.posted.len());
+            }
+            self.posted.push_back(Post::One(posted));
+        }
+    }
+
+    /// Packs a message that ends a row of those that can be. Whether one can that has a receipt is seen
+    /// [later](Self::settle_last).
+    ///
+    /// # Errors
+    /// The message.
+    #[inline]
+    fn pack(&mut self, posted: Posted) -> Result<(), Posted> {
+        if posted.outcome.is_some() {
+            return Err(posted);
+        }
+        if !Packed::can_hold(&posted.message) {
+            self.row = 0;
+            return Err(posted);
+        }
+        self.row += 1;
+        if self.row <= ROW {
+            return Err(posted);
+        }
+        let mut message = posted.message;
+        if let Some(Post::Packed(packed)) = self.posted.back_mut() {
+            match packed.push(message) {
+                Ok(()) => return Ok(()),
+                Err(again) => message = again,
+            }
+        }
+        let mut packed = Box::<Packed>::default();
+        let pushed = packed.push(message);
+        if pushed.is_ok() {
+            self.posted.push_back(Post::Packed(packed));
+        }
+        pushed.map_err(|message| Posted {
+            message,
+            outcome: None,
+        })
     }
 
     /// Closes, and says who waits in vain.
@@ -240,12 +360,14 @@ impl State {
     }
 
     /// A message larger than all the room is let in alone.
+    #[inline]
     fn fits(&self, bytes: usize, bounds: QueueBounds) -> bool {
         self.items == 0
             || (self.items < bounds.items_max
                 && self.bytes.saturating_add(bytes) <= bounds.bytes_max)
     }
 
+    #[inline]
     fn charge(&mut self, bytes: usize) {
         self.items += 1;
         self.bytes = self.bytes.saturating_add(bytes);
@@ -368,133 +490,4 @@ fn wake(wakers: impl IntoIterator<Item = Waker>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::oneshot::{Awaited, oneshot};
-
-    impl Room {
-        fn take(&self, bytes: usize) -> Result<(), NoRoom> {
-            self.lock().take(bytes, self.bounds)
-        }
-    }
-
-    fn room(items_max: usize, bytes_max: usize) -> Arc<Room> {
-        Arc::new(Room::new(OutboundSettings {
-            items_max,
-            bytes_max,
-            ..OutboundSettings::default()
-        }))
-    }
-
-    fn poll(wait: &mut TakeRoom) -> Poll<Result<(), NoRoom>> {
-        Pin::new(wait).poll(&mut Context::from_waker(Waker::noop()))
-    }
-
-    #[test]
-    fn room_is_bounded_in_items_and_bytes_and_a_larger_message_goes_alone() {
-        let room = room(2, 10);
-        assert_eq!(room.take(100), Ok(()));
-        assert_eq!(room.take(0), Err(NoRoom::Full));
-        room.give(1, 100);
-        assert_eq!(room.take(6), Ok(()));
-        assert_eq!(room.take(5), Err(NoRoom::Full));
-        assert_eq!(room.take(4), Ok(()));
-        assert_eq!(room.take(0), Err(NoRoom::Full));
-    }
-
-    #[test]
-    fn whoever_waits_longest_is_first_and_nobody_overtakes() {
-        let room = room(4, 10);
-        assert_eq!(room.take(8), Ok(()));
-        let (mut large, mut small) = (room.wait(9), room.wait(1));
-        assert!(poll(&mut large).is_pending());
-        assert!(poll(&mut small).is_pending());
-        assert_eq!(room.take(1), Err(NoRoom::Full));
-        room.give(1, 8);
-        assert_eq!(poll(&mut small), Poll::Ready(Ok(())));
-        assert_eq!(poll(&mut large), Poll::Ready(Ok(())));
-    }
-
-    #[test]
-    fn a_wait_that_is_dropped_gives_its_place_and_its_grant_back() {
-        let room = room(1, 10);
-        assert_eq!(room.take(1), Ok(()));
-        let (mut first, mut second, mut third) = (room.wait(1), room.wait(1), room.wait(1));
-        for wait in [&mut first, &mut second, &mut third] {
-            assert!(poll(wait).is_pending());
-        }
-        drop(second);
-        room.give(1, 1);
-        drop(first);
-        assert_eq!(poll(&mut third), Poll::Ready(Ok(())));
-        room.give(1, 1);
-        assert_eq!(room.take(1), Ok(()));
-    }
-
-    fn posted(text: &str) -> (Posted, Awaited<Outcome>) {
-        let (promise, awaited) = oneshot();
-        let posted = Posted {
-            message: text.into(),
-            outcome: Some(promise),
-        };
-        (posted, awaited)
-    }
-
-    #[test]
-    fn the_shard_is_told_of_the_first_message_that_it_has_not_taken() {
-        let room = room(4, 10);
-        for text in ["a", "b"] {
-            assert_eq!(room.post(posted(text).0).unwrap(), Then::Tell);
-            assert_eq!(room.post(posted(text).0).unwrap(), Then::Nothing);
-            let texts = room.take_posted().into_iter().map(|it| it.message);
-            assert_eq!(texts.collect::<Vec<_>>(), [text.into(), text.into()]);
-        }
-        // What was taken has not left.
-        let (refused, no_room) = room.post(posted("c").0).unwrap_err();
-        assert_eq!((refused.message, no_room), ("c".into(), NoRoom::Full));
-    }
-
-    #[test]
-    fn a_message_overtakes_nobody_who_waits() {
-        let room = room(2, 10);
-        assert_eq!(room.take(8), Ok(()));
-        let mut large = room.wait(9);
-        assert!(poll(&mut large).is_pending());
-        assert_eq!(room.post(posted("x").0).unwrap_err().1, NoRoom::Full);
-    }
-
-    #[test]
-    fn what_is_left_for_a_shard_that_has_ended_is_not_sent() {
-        let room = room(4, 10);
-        let (before, mut outcome) = posted("before");
-        assert_eq!(room.post(before).unwrap(), Then::Tell);
-        assert_eq!(room.take(4), Ok(()));
-        room.close();
-        // It has its room, so it may still come.
-        let (late, mut late_outcome) = posted("lat");
-        assert_eq!(room.post_charged(late, 1).unwrap(), Then::Nothing);
-        room.abandon();
-        let mut cx = Context::from_waker(Waker::noop());
-        for outcome in [&mut outcome, &mut late_outcome] {
-            let is = Pin::new(outcome).poll(&mut cx);
-            assert_eq!(is, Poll::Ready(Some(Outcome::NotSent)));
-        }
-        let too_late = room.post_charged(posted("too late").0, 0).unwrap_err();
-        assert_eq!(too_late.message, "too late".into());
-        assert_eq!(room.post(posted("x").0).unwrap_err().1, NoRoom::Closed);
-        room.close();
-        assert!(room.post_charged(posted("y").0, 0).is_err());
-        assert_eq!(room.take_posted().len(), 0);
-    }
-
-    #[test]
-    fn nobody_waits_for_a_closed_queue() {
-        let room = room(1, 10);
-        assert_eq!(room.take(1), Ok(()));
-        let mut wait = room.wait(1);
-        assert!(poll(&mut wait).is_pending());
-        room.close();
-        assert_eq!(poll(&mut wait), Poll::Ready(Err(NoRoom::Closed)));
-        assert_eq!(room.take(1), Err(NoRoom::Closed));
-    }
-}
+mod tests;

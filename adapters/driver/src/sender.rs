@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use ropewalk_core::settings::Overflow;
-use ropewalk_core::{Message, Outcome, SendError, SendErrorCause};
+use ropewalk_core::{Kind, Message, Outcome, SendError, SendErrorCause};
 
 use crate::link::Link;
 use crate::oneshot::{Awaited, Promise, oneshot};
@@ -45,7 +45,7 @@ impl Sender {
     }
 
     /// As [`send`](Self::send), without a receipt: what becomes of the message is only counted, and where messages become dead
-    /// letters, this one does too. The cheapest way to send very many.
+    /// letters, this one does too. Short ones cost less with [`post_text`](Self::post_text) and [`post_binary`](Self::post_binary).
     ///
     /// Dropping the future before it is done drops the message, and nothing was sent.
     ///
@@ -55,6 +55,39 @@ impl Sender {
         match self.try_queue(message.into(), None) {
             Ok(()) => Ok(()),
             Err((posted, no_room)) => self.queue_later(posted, no_room).await,
+        }
+    }
+
+    /// As [`post`](Self::post), for a text that is short or is kept elsewhere: it is copied to where it waits, and while others wait
+    /// there, a short one needs no memory of its own. The cheapest way to send very many.
+    ///
+    /// Dropping the future before it is done drops the message, and nothing was sent.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send).
+    #[inline]
+    pub async fn post_text(&self, text: &str) -> Result<(), SendError> {
+        match self.link.room.post_bytes(Kind::Text, text.as_bytes()) {
+            Some(then) => {
+                self.link.posted(then);
+                Ok(())
+            }
+            None => self.post(text).await,
+        }
+    }
+
+    /// As [`post_text`](Self::post_text), for binary data.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send).
+    #[inline]
+    pub async fn post_binary(&self, bytes: &[u8]) -> Result<(), SendError> {
+        match self.link.room.post_bytes(Kind::Binary, bytes) {
+            Some(then) => {
+                self.link.posted(then);
+                Ok(())
+            }
+            None => self.post(bytes.to_vec()).await,
         }
     }
 

@@ -61,6 +61,16 @@ pub const COUNTED: &[Counted] = &[
         },
     },
     Counted {
+        name: "set/send-packed/100-at-once",
+        run: |times| {
+            let mut many = Many::open(1);
+            let text = String::from_utf8(letters(128)).expect("it is ASCII");
+            for _ in 0..times {
+                black_box(many.send_packed(0, &text, 100));
+            }
+        },
+    },
+    Counted {
         name: "timers/postpone/10000",
         run: |times| {
             let mut timers = Timers::new(10_000);

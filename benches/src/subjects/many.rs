@@ -7,7 +7,7 @@ use std::time::Duration;
 use ropewalk_core::admission::{Admission, Ticket};
 use ropewalk_core::{
     AdmissionLimits, AdmissionRequest, Config, ConnectionId, ConnectionSet, Consumer, Input,
-    Instant, Message, Output, Report, Seed, SocketId, State, Target,
+    Instant, Kind, Message, Output, Packed, Report, Seed, SocketId, State, Target,
 };
 use tungstenite::handshake::derive_accept_key;
 
@@ -98,6 +98,22 @@ impl Many {
         self.set
             .send(self.now, id, Message::from(text), Report::Quiet)
             .expect("everything before was taken");
+        self.drain();
+        self.written.len()
+    }
+
+    /// Sends so many texts at once over a connection, packed; returns the bytes that go out.
+    pub fn send_packed(&mut self, connection: usize, text: &str, messages: usize) -> usize {
+        self.now += Duration::from_micros(1);
+        self.written.clear();
+        let id = self.open[connection].connection;
+        let mut packed = Packed::default();
+        for _ in 0..messages {
+            assert!(packed.push_bytes(Kind::Text, text.as_bytes()), "it fits");
+        }
+        self.set.send_packed(self.now, id, packed, |refused| {
+            unreachable!("everything before was taken: {refused}");
+        });
         self.drain();
         self.written.len()
     }

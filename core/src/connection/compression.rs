@@ -2,10 +2,13 @@
 
 use std::collections::VecDeque;
 
-use crate::message::Message;
+use crate::message::{Kind, Message};
 use crate::outbound::{KEPT_BYTES, Outbound};
 use crate::websocket::deflate::Deflator;
 use crate::websocket::{encode_compressed_header, encode_header, frame_len};
+
+/// How much is compressed before others have their turn.
+const AHEAD_MAX: u32 = 64 * 1024;
 
 /// The compressing half of a session.
 ///
@@ -60,7 +63,7 @@ impl Compression {
     /// Compresses the next messages of the queue until there are `bytes` to offer, or as many were compressed:
     /// others wait meanwhile, and what is there can be written before there is more.
     pub(super) fn go_ahead(&mut self, outbound: &Outbound, bytes: u32) {
-        let bytes = u64::from(bytes);
+        let bytes = u64::from(bytes.min(AHEAD_MAX));
         let mut compressed = 0;
         while self.ahead_bytes < bytes && compressed < bytes {
             let Some(queued) = outbound.get(self.ahead.len()) else {
@@ -117,8 +120,9 @@ impl Compression {
         Some(match self.ahead.get(index)? {
             Form::AsItIs { .. } => Payload::plain(message),
             Form::Compressed(payload) => Payload {
-                message,
-                compressed: Some(payload),
+                kind: message.kind(),
+                bytes: payload,
+                is: Is::Compressed,
             },
         })
     }
@@ -131,28 +135,43 @@ impl Compression {
 /// What a message's frame carries.
 #[derive(Clone, Copy)]
 pub(super) struct Payload<'a> {
-    message: &'a Message,
-    compressed: Option<&'a [u8]>,
+    kind: Kind,
+    bytes: &'a [u8],
+    is: Is,
+}
+
+#[derive(Clone, Copy)]
+enum Is {
+    Plain,
+    Compressed,
 }
 
 impl<'a> Payload<'a> {
+    #[inline]
     pub(super) fn plain(message: &'a Message) -> Self {
+        Self::of(message.kind(), message.as_bytes())
+    }
+
+    /// Of a message that is not compressed.
+    #[inline]
+    pub(super) fn of(kind: Kind, bytes: &'a [u8]) -> Self {
         Self {
-            message,
-            compressed: None,
+            kind,
+            bytes,
+            is: Is::Plain,
         }
     }
 
+    #[inline]
     pub(super) fn bytes(&self) -> &'a [u8] {
-        self.compressed.unwrap_or_else(|| self.message.as_bytes())
+        self.bytes
     }
 
     pub(super) fn encode_header(&self, out: &mut Vec<u8>, mask: [u8; 4]) {
         let len = self.bytes().len() as u64;
-        let kind = self.message.kind();
-        match self.compressed {
-            Some(_) => encode_compressed_header(out, kind, len, mask),
-            None => encode_header(out, kind.into(), len, mask),
+        match self.is {
+            Is::Compressed => encode_compressed_header(out, self.kind, len, mask),
+            Is::Plain => encode_header(out, self.kind.into(), len, mask),
         }
     }
 }

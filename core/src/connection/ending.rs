@@ -116,6 +116,7 @@ impl Connection {
         let Some(session) = self.session.take() else {
             return;
         };
+        self.outbound.unpack();
         self.tls = None;
         if socket == Socket::Held {
             step.out.push_back(Output::Abort {
@@ -391,6 +392,7 @@ impl Connection {
 
     /// What was not begun when the connection ended is not sent: each message becomes a dead letter.
     fn abandon_outbound(&mut self, step: &mut Step<'_>, reason: &str) {
+        self.outbound.unpack();
         while !self.outbound.is_empty() {
             if let Some(queued) = self.never_sent(step, 0, Outcome::NotSent) {
                 self.tally.not_sent += 1;

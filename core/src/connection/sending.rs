@@ -8,7 +8,7 @@ use crate::event::{EventKind, Outcome};
 use crate::io::Output;
 use crate::letter::{DeadLetter, Direction, Stage};
 use crate::message::{Lane, Message, MessageId, Offline, Resend};
-use crate::outbound::{Before, Queued, Report, SendError, SendErrorCause};
+use crate::outbound::{Before, Packed, Queued, Report, SendError, SendErrorCause};
 use crate::settings::{DropPolicy, Overflow, format_duration};
 use crate::time::Instant;
 
@@ -71,6 +71,34 @@ impl Connection {
             .insert(step.now, (id, message), report, key, committed);
         self.prepared_no_further_than(index);
         Ok(id)
+    }
+
+    /// As [`send`](Self::send), for messages whose outcomes nobody asks for. They stay packed unless one of them might give way,
+    /// or await a reply.
+    pub(crate) fn send_packed(
+        &mut self,
+        step: &mut Step<'_>,
+        packed: Packed,
+        mut refused: impl FnMut(SendError),
+    ) {
+        let outbound = self.config.settings().outbound;
+        let stays = match outbound.when_full {
+            Overflow::Wait | Overflow::Reject => self.config.hooks().acknowledge.is_none(),
+            Overflow::DropOldest | Overflow::DropNewest | Overflow::Coalesce => false,
+        };
+        let is_over = self.ending.is_some() || self.life.state().is_terminal();
+        let unpacked = if stays && !is_over {
+            self.outbound
+                .insert_packed(step.now, packed, &outbound.bounds())
+                .err()
+        } else {
+            Some(packed)
+        };
+        for message in unpacked.iter().flat_map(Packed::messages) {
+            if let Err(error) = self.send(step, message, Report::Quiet) {
+                refused(error);
+            }
+        }
     }
 
     /// Makes room for a message of `bytes`, as the policy has it.
@@ -260,7 +288,7 @@ impl Connection {
     /// The first message of the queue is written: that is its outcome, unless it awaits a reply.
     pub(super) fn first_written(&mut self, step: &mut Step<'_>) {
         let Some(first) = self.outbound.get(0) else {
-            return;
+            return self.packed_written(step, 1);
         };
         self.tally.written_bytes += first.message.len() as u64;
         let hook = self.config.hooks().acknowledge.as_ref();
@@ -273,6 +301,15 @@ impl Connection {
         if let Some(forgotten) = self.outbound.await_reply(key, deadline) {
             self.leave_written(step, &forgotten, Outcome::Written);
         }
+    }
+
+    /// The first `count` messages of the queue, which are packed, are written.
+    pub(super) fn packed_written(&mut self, step: &mut Step<'_>, count: usize) {
+        let (items, bytes) = self.outbound.packed_left(count);
+        self.tally.written += items as u64;
+        self.tally.written_bytes += bytes as u64;
+        step.freed_items += items;
+        step.freed_bytes += bytes;
     }
 
     /// Perhaps the reply that a message awaits.

@@ -21,8 +21,10 @@ pub(super) const PONGS_MAX: usize = 16;
 const PONG_BYTES: usize = CONTROL_BYTES_MAX + size_of::<Box<[u8]>>();
 
 /// How much of the outbound queue one write may hold.
-pub(super) const QUANTUM_MAX: u32 = 64 * 1024;
+pub(super) const QUANTUM_MAX: u32 = 256 * 1024;
 pub(super) const QUANTUM_MIN: u32 = 4 * 1024;
+/// With so many bytes in the queue, nothing waits for more.
+pub(super) const LINGER_BYTES: usize = 64 * 1024;
 
 /// The state of one socket after its upgrade.
 #[derive(Debug)]

@@ -1,5 +1,6 @@
 //! Bytes out: what is written next, and what the kernel took of it.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use crate::event::{Outcome, State};
@@ -11,7 +12,7 @@ use crate::time::Instant;
 use crate::websocket::{Opcode, close_payload, encode_frame, frame_len, mask_append};
 
 use super::compression::Payload;
-use super::session::{Cut, PONGS_MAX, QUANTUM_MAX, QUANTUM_MIN};
+use super::session::{Cut, LINGER_BYTES, PONGS_MAX, QUANTUM_MAX, QUANTUM_MIN};
 use super::{Connection, Step, tls};
 
 /// A piece of what is offered to the kernel: what it is, and where it ends in the scratch buffer.
@@ -113,7 +114,7 @@ impl Connection {
         if self.sends_messages() {
             let mut index = messages_begun;
             while scratch.len() < quantum as usize {
-                let Some(payload) = self.payload(index) else {
+                let Some(payload) = self.queued_payload(index) else {
                     break;
                 };
                 let mask = secrets.mask();
@@ -125,6 +126,18 @@ impl Connection {
                 }
                 index += 1;
             }
+            let _ = self
+                .outbound
+                .packed_from(index)
+                .try_for_each(|(kind, payload)| {
+                    if scratch.len() >= quantum as usize {
+                        return ControlFlow::Break(());
+                    }
+                    let mask = secrets.mask();
+                    encode_frame(scratch, kind.into(), payload, mask);
+                    close_unit(plan, What::Message { mask, written: 0 }, scratch);
+                    ControlFlow::Continue(())
+                });
         }
         if let Some(close) = &session.close
             && close.is_due()
@@ -145,16 +158,30 @@ impl Connection {
     ) {
         let offered = plan.last().map_or(0, |unit| unit.end);
         assert!(written <= offered, "more was written than was offered");
-        let mut start = 0;
+        let (mut start, mut whole) = (0, 0);
+        let leaves_at_once = self.written_leaves_at_once();
         for unit in plan {
             if written <= start {
                 break;
             }
+            // What stands before another is whole; the last may be the beginning of a long message.
+            if let What::Message { written: 0, .. } = unit.what
+                && leaves_at_once
+                && unit.end <= written
+                && unit.end < offered
+            {
+                whole += 1;
+                start = unit.end;
+                continue;
+            }
+            self.first_were_written(step, whole);
+            whole = 0;
             let taken = written.min(unit.end) - start;
             let rest = &scratch[start + taken..unit.end];
             start = unit.end;
             self.unit_wrote(step, unit.what, taken, rest);
         }
+        self.first_were_written(step, whole);
         let Some(session) = &mut self.session else {
             return;
         };
@@ -239,6 +266,24 @@ impl Connection {
         }
     }
 
+    /// Whether nothing follows from a message that was written but its outcome.
+    fn written_leaves_at_once(&self) -> bool {
+        let session = self.session.as_ref();
+        self.config.hooks().acknowledge.is_none()
+            && session.is_some_and(|session| session.compression.is_none())
+    }
+
+    /// The first `count` messages of the queue were written whole.
+    fn first_were_written(&mut self, step: &mut Step<'_>, count: usize) {
+        let mut left = count;
+        while left > 0 && self.outbound.get(0).is_some() {
+            self.first_begun();
+            self.first_written(step);
+            left -= 1;
+        }
+        self.packed_written(step, left);
+    }
+
     fn advance_script_if_sent(&mut self, step: &mut Step<'_>) {
         let is_sent = self.session.as_ref().is_some_and(|session| {
             session
@@ -284,14 +329,14 @@ impl Connection {
     fn lingers_until(&self) -> Option<Instant> {
         let outbound = &self.settings().outbound;
         let session = self.session.as_ref()?;
-        let first = self.outbound.get(0)?;
+        let (lane, accepted_at) = self.outbound.first()?;
         let is_plenty = self.outbound.len() >= outbound.items_max / 2
-            || self.outbound.bytes() >= (outbound.bytes_max / 2).min(QUANTUM_MAX as usize);
+            || self.outbound.bytes() >= (outbound.bytes_max / 2).min(LINGER_BYTES);
         let waits = outbound.linger > Duration::ZERO
             && session.close.is_none()
-            && first.message.in_lane() == Lane::Normal
+            && lane == Lane::Normal
             && !is_plenty;
-        waits.then(|| first.accepted_at + outbound.linger)
+        waits.then(|| accepted_at + outbound.linger)
     }
 
     fn settle_linger(&mut self, step: &Step<'_>) {
@@ -303,6 +348,15 @@ impl Connection {
 
     /// What the message at `index` of the queue goes out as on this socket.
     fn payload(&self, index: usize) -> Option<Payload<'_>> {
+        self.queued_payload(index).or_else(|| {
+            let (kind, payload) = self.outbound.packed_from(index).next()?;
+            Some(Payload::of(kind, payload))
+        })
+    }
+
+    /// As [`payload`](Self::payload), of a message that is not packed.
+    #[inline]
+    fn queued_payload(&self, index: usize) -> Option<Payload<'_>> {
         let message = &self.outbound.get(index)?.message;
         match &self.session.as_ref()?.compression {
             Some(compression) => compression.payload(index, message),
@@ -318,6 +372,7 @@ impl Connection {
         if let Some(session) = &mut self.session
             && let Some(compression) = &mut session.compression
         {
+            self.outbound.unpack();
             compression.go_ahead(&self.outbound, session.quantum);
         }
     }
@@ -403,6 +458,7 @@ pub(super) fn messages_within(plan: &[Unit], bytes: usize) -> usize {
         .count()
 }
 
+#[inline]
 fn close_unit(plan: &mut Vec<Unit>, what: What, scratch: &[u8]) {
     plan.push(Unit {
         what,

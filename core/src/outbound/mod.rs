@@ -1,7 +1,9 @@
 //! Messages on their way out: a bounded queue, and the truth about what the kernel took.
 
+mod packed;
 mod queue;
 
+pub use packed::Packed;
 pub(crate) use queue::{Before, Outbound, Queued};
 
 use crate::message::Message;

@@ -1,9 +1,12 @@
 //! The order in which messages leave, and which of them must not wait for ever.
 
+mod packing;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
+use super::packed::Packs;
 use super::{KEPT_BYTES, Report, Room};
 use crate::message::{Lane, Message, MessageId, Offline};
 use crate::settings::QueueBounds;
@@ -57,6 +60,9 @@ struct Place {
 ///
 /// They stand in this order: what a socket has begun, or had begun when it was lost; the priority lane; the normal
 /// lane.
+///
+/// What is packed stands behind all others. Whatever does more with it than to let its first messages leave
+/// [unpacks](Outbound::unpack) it before.
 #[derive(Debug, Default)]
 pub(crate) struct Outbound {
     queue: VecDeque<Queued>,
@@ -77,6 +83,7 @@ struct Rare {
     /// How many are not to wait for a socket.
     refusing: usize,
     awaiting: Awaiting,
+    packs: Packs,
 }
 
 /// The messages that are written and await a reply.
@@ -96,6 +103,7 @@ impl Rare {
             begun_before,
             refusing,
             awaiting,
+            packs,
         } = self;
         expiries.is_empty()
             && keys.is_empty()
@@ -103,6 +111,7 @@ impl Rare {
             && *begun_before == 0
             && *refusing == 0
             && awaiting.by_key.is_empty()
+            && packs.len() == 0
     }
 }
 
@@ -117,7 +126,7 @@ impl Outbound {
     pub(crate) fn admits(&self, bounds: &QueueBounds, bytes: usize) -> bool {
         let awaiting = self.awaiting().map_or(0, |awaiting| awaiting.bytes);
         let room = Room {
-            items: self.queue.len() + self.unacknowledged(),
+            items: self.len() + self.unacknowledged(),
             bytes: self.bytes + awaiting,
         };
         room.admits(bounds, bytes)
@@ -132,6 +141,10 @@ impl Outbound {
         key: Option<Bytes>,
         committed: usize,
     ) -> usize {
+        let message = match self.insert_behind_packs(now, id, message, report, key.as_ref()) {
+            Ok(()) => return self.len() - 1,
+            Err(message) => message,
+        };
         let queued = Queued {
             message,
             id,
@@ -167,13 +180,25 @@ impl Outbound {
         index
     }
 
+    /// A message that is not packed.
     pub(crate) fn get(&self, index: usize) -> Option<&Queued> {
         self.queue.get(index)
+    }
+
+    /// The lane of the first message, and when it was accepted.
+    pub(crate) fn first(&self) -> Option<(Lane, Instant)> {
+        match self.queue.front() {
+            Some(queued) => Some((queued.message.in_lane(), queued.accepted_at)),
+            None => Some((Lane::Normal, self.rare.as_ref()?.packs.accepted_at()?)),
+        }
     }
 
     /// Takes a message out: its fate is sealed.
     #[inline]
     pub(crate) fn remove(&mut self, index: usize) -> Option<Queued> {
+        if index >= self.queue.len() {
+            self.unpack();
+        }
         let queued = match index {
             0 => self.queue.pop_front(),
             _ => self.queue.remove(index),
@@ -296,7 +321,11 @@ impl Outbound {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.queue.len()
+        self.queue.len() + self.packed()
+    }
+
+    fn packed(&self) -> usize {
+        self.rare.as_ref().map_or(0, |rare| rare.packs.len())
     }
 
     /// The payloads of those that are not written.
@@ -305,7 +334,7 @@ impl Outbound {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+        self.len() == 0
     }
 
     pub(crate) fn accepted(&self) -> u64 {
@@ -319,6 +348,7 @@ impl Outbound {
             rare.awaiting.bytes
                 + rare.awaiting.by_key.len() * QUEUED_OVERHEAD
                 + indexed * INDEXED_OVERHEAD
+                + rare.packs.overhead()
         });
         self.bytes + self.queue.len() * QUEUED_OVERHEAD + rare
     }

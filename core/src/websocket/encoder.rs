@@ -6,6 +6,10 @@ use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 use super::{CONTROL_BYTES_MAX, CloseFrame, REASON_BYTES_MAX, mask_append, untrusted};
 use crate::message::Kind;
 
+/// The first byte's bit of a frame that ends its message, and the second's of one that is masked (RFC 6455 §5.2).
+const FINAL: u8 = 0x80;
+const MASKED: u8 = 0x80;
+
 /// What a frame carries. Continuations are missing: a message leaves in one frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Opcode {
@@ -55,6 +59,7 @@ impl Opcode {
 /// # Panics
 ///
 /// If the payload of a control frame has more than 125 bytes (RFC 6455 §5.5).
+#[inline]
 pub fn encode_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: [u8; 4]) {
     encode_header(out, opcode, payload.len() as u64, mask);
     mask_append(out, payload, mask, 0);
@@ -66,11 +71,30 @@ pub fn encode_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: [u8
 /// # Panics
 ///
 /// If the frame is a control frame and `payload_len` is more than 125 (RFC 6455 §5.5).
+#[inline]
 pub fn encode_header(out: &mut Vec<u8>, opcode: Opcode, payload_len: u64, mask: [u8; 4]) {
     assert!(
         !opcode.is_control() || payload_len <= CONTROL_BYTES_MAX as u64,
         "a control frame's payload is checked or cut before it is encoded"
     );
+    let first = FINAL | u8::from(OpCode::from(opcode));
+    let [a, b, c, d] = mask;
+    // Nearly all there is, by hand; the rest is rare and long.
+    match u16::try_from(payload_len) {
+        Ok(len @ 0..126) => {
+            let [_, len] = len.to_be_bytes();
+            out.extend_from_slice(&[first, MASKED | len, a, b, c, d]);
+        }
+        Ok(len) => {
+            let [high, low] = len.to_be_bytes();
+            out.extend_from_slice(&[first, MASKED | 126, high, low, a, b, c, d]);
+        }
+        Err(_) => encode_long_header(out, opcode, payload_len, mask),
+    }
+}
+
+#[cold]
+fn encode_long_header(out: &mut Vec<u8>, opcode: Opcode, payload_len: u64, mask: [u8; 4]) {
     header(opcode, mask)
         .format(payload_len, out)
         .expect("writing to a Vec does not fail");
@@ -149,6 +173,14 @@ mod tests {
             encode_frame(&mut out, Opcode::Binary, &vec![0; len], [1, 2, 3, 4]);
             assert_eq!(out.len(), len + header_len, "{len}");
             assert_eq!(frame_len(len), out.len() as u64, "{len}");
+            for opcode in [Opcode::Text, Opcode::Binary] {
+                let (mut out, mut theirs) = (Vec::new(), Vec::new());
+                encode_header(&mut out, opcode, len as u64, [1, 2, 3, 4]);
+                header(opcode, [1, 2, 3, 4])
+                    .format(len as u64, &mut theirs)
+                    .unwrap();
+                assert_eq!(out, theirs, "{len}");
+            }
         }
     }
 

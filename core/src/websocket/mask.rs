@@ -7,13 +7,26 @@ const LANE: usize = 16;
 /// A multiple of [`LANE`], so that every block starts at the same phase of the mask.
 const BLOCK: usize = 8 * 1024;
 
+/// What is short.
+const SHORT: usize = 512;
+
 /// Appends `payload` to `out`, masked with `mask`.
 ///
 /// `offset` is the position of `payload`'s first byte in the payload of its frame, so that a frame can
 /// be masked in pieces. The mask must be fresh and unpredictable for each frame (RFC 6455 §10.3).
+#[inline]
 pub fn mask_append(out: &mut Vec<u8>, payload: &[u8], mask: [u8; 4], offset: usize) {
-    let lane: [u8; LANE] = std::array::from_fn(|i| mask[(offset % 4 + i) % 4]);
+    let mask = match offset % 4 {
+        0 => mask,
+        1 => u32::from_le_bytes(mask).rotate_right(8).to_le_bytes(),
+        2 => u32::from_le_bytes(mask).rotate_right(16).to_le_bytes(),
+        _ => u32::from_le_bytes(mask).rotate_right(24).to_le_bytes(),
+    };
+    let lane: [u8; LANE] = std::array::from_fn(|i| mask[i % 4]);
     out.reserve(payload.len());
+    if payload.len() <= SHORT {
+        return append_short(out, payload, &lane);
+    }
     for block in payload.chunks(BLOCK) {
         let start = out.len();
         out.extend_from_slice(block);
@@ -21,6 +34,30 @@ pub fn mask_append(out: &mut Vec<u8>, payload: &[u8], mask: [u8; 4], offset: usi
     }
 }
 
+/// Once over what is short: a call to copy it would cost as much as the masking.
+#[inline]
+fn append_short(out: &mut Vec<u8>, payload: &[u8], lane: &[u8; LANE]) {
+    let (blocks, rest) = payload.as_chunks::<{ 4 * LANE }>();
+    for block in blocks {
+        let (lanes, _) = block.as_chunks::<LANE>();
+        let masked: [[u8; LANE]; 4] = std::array::from_fn(|i| masked(&lanes[i], lane));
+        out.extend_from_slice(masked.as_flattened());
+    }
+    let (lanes, rest) = rest.as_chunks::<LANE>();
+    for chunk in lanes {
+        out.extend_from_slice(&masked(chunk, lane));
+    }
+    let mut last = [0; LANE];
+    last[..rest.len()].copy_from_slice(rest);
+    out.extend_from_slice(&masked(&last, lane)[..rest.len()]);
+}
+
+#[inline]
+fn masked(chunk: &[u8; LANE], lane: &[u8; LANE]) -> [u8; LANE] {
+    (u128::from_ne_bytes(*chunk) ^ u128::from_ne_bytes(*lane)).to_ne_bytes()
+}
+
+#[inline]
 fn apply(bytes: &mut [u8], lane: &[u8; LANE]) {
     let (lanes, rest) = bytes.as_chunks_mut::<LANE>();
     for chunk in lanes {
@@ -57,7 +94,15 @@ mod tests {
                 check(len, offset);
             }
         }
-        for len in [BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 5] {
+        for len in [
+            SHORT - 1,
+            SHORT,
+            SHORT + 1,
+            BLOCK - 1,
+            BLOCK,
+            BLOCK + 1,
+            3 * BLOCK + 5,
+        ] {
             check(len, 3);
         }
     }

@@ -11,11 +11,11 @@ use super::outcomes::Outcomes;
 use crate::link::{Link, Settled};
 use crate::mailbox::{Command, Opening};
 use crate::oneshot::Promise;
-use crate::room::Posted;
+use crate::room::{Post, Posted};
 use crate::runtime::Runtime;
 use crate::snapshot::Snapshot;
 
-/// How many messages of one connection are passed on before the shard looks at its budget.
+/// How many messages of one connection, or packs of them, are passed on before the shard looks at its budget.
 const POSTED_MAX: usize = 256;
 
 impl<R: Runtime> Shard<R> {
@@ -97,18 +97,52 @@ impl<R: Runtime> Shard<R> {
     }
 
     /// Passes on what was posted, but so that others have their turn before there is too much.
-    fn send(&mut self, now: Instant, link: Arc<Link>, mut posted: IntoIter<Posted>) {
+    fn send(&mut self, now: Instant, link: Arc<Link>, mut posted: IntoIter<Post>) {
         self.pass_on(now, &link, posted.by_ref().take(POSTED_MAX));
         if posted.len() > 0 {
             self.mail.push_front(Command::SendRest(link, posted));
         }
     }
 
-    /// Passes messages on to the set, as one change.
-    fn pass_on(&mut self, now: Instant, link: &Link, posted: impl Iterator<Item = Posted>) {
+    /// Passes messages on to the set, as few changes.
+    fn pass_on(&mut self, now: Instant, link: &Link, posted: impl Iterator<Item = Post>) {
         let Some(id) = link.id() else {
-            return posted.for_each(Posted::not_sent);
+            return posted.for_each(Post::not_sent);
         };
+        let mut posted = posted.peekable();
+        while let Some(post) = posted.next() {
+            match post {
+                Post::One(first) => {
+                    let more = std::iter::from_fn(|| {
+                        match posted.next_if(|post| matches!(post, Post::One(_)))? {
+                            Post::One(posted) => Some(posted),
+                            Post::Packed(_) => None,
+                        }
+                    });
+                    self.pass_on_each(now, id, link, std::iter::once(first).chain(more));
+                }
+                Post::Packed(packed) => {
+                    let (mut items, mut bytes) = (0, 0);
+                    self.set.send_packed(now, id, *packed, |refused| {
+                        items += 1;
+                        bytes += refused.message.len();
+                    });
+                    if items > 0 {
+                        link.room.give(items, bytes);
+                    }
+                }
+            }
+            self.perform(now);
+        }
+    }
+
+    fn pass_on_each(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        link: &Link,
+        posted: impl Iterator<Item = Posted>,
+    ) {
         let member = self.members.get_mut(id.index());
         let mut member = member.and_then(|it| it.as_mut().filter(|it| it.id == id));
         let (mut items, mut bytes) = (0, 0);
@@ -209,7 +243,7 @@ pub(super) fn abandon(command: Command) {
     match command {
         Command::Open(opening) => opening.link.end(None),
         Command::Send(link) => link.room.abandon(),
-        Command::SendRest(_, posted) => posted.for_each(Posted::not_sent),
+        Command::SendRest(_, posted) => posted.for_each(Post::not_sent),
         Command::Ask(_)
         | Command::Judged(_)
         | Command::Provided { .. }

@@ -37,9 +37,10 @@ pub(crate) async fn messages_with_and_without_receipts_keep_their_order<R: Runti
         let mut receipts = Vec::new();
         for number in 0..1_500_u32 {
             let text = number.to_string();
-            match number % 4 {
+            match number % if number < 500 { 4 } else { 100 } {
                 0 => receipts.push(sender.send(text).await.unwrap()),
                 1 => drop(sender.send(text).await.unwrap()),
+                _ if number % 7 > 3 => sender.post_text(&text).await.unwrap(),
                 _ => sender.post(text).await.unwrap(),
             }
         }
@@ -51,6 +52,32 @@ pub(crate) async fn messages_with_and_without_receipts_keep_their_order<R: Runti
         let counters = handle.snapshot().await.unwrap().counters;
         assert_eq!((counters.accepted, counters.written), (1_500, 1_500));
     }
+}
+
+pub(crate) async fn short_messages_keep_their_kinds_and_wait_for_room<R: Runtime>() {
+    let server = Server::echo();
+    let fleet = Fleet::<R>::new();
+    let mut settings = Settings::default();
+    settings.outbound.bytes_max = 1_000;
+    let handle = fleet.open(eager(&server.url()).settings(settings));
+    let sender = handle.sender();
+    let mut wanted = Vec::new();
+    for number in 0..1_000 {
+        let text = format!("{number}");
+        if number % 3 == 0 {
+            sender.post_binary(text.as_bytes()).await.unwrap();
+            wanted.push(Message::binary(text.into_bytes()));
+        } else {
+            sender.post_text(&text).await.unwrap();
+            wanted.push(Message::text(text));
+        }
+    }
+    let mut echoed = Vec::new();
+    while echoed.len() < wanted.len() {
+        let batch = handle.next_batch().await.unwrap();
+        echoed.extend(batch.iter().map(Message::from));
+    }
+    assert_eq!(echoed, wanted);
 }
 
 pub(crate) async fn a_message_without_a_receipt_comes_back_where_it_cannot_be_queued<R: Runtime>() {
