@@ -89,6 +89,28 @@ impl Contents {
         }
     }
 
+    /// One message, in the memory that it is in.
+    pub(crate) fn of_one(kind: Kind, payload: Vec<u8>, seq: u64, received_at: Instant) -> Self {
+        let end = u32::try_from(payload.len()).expect("limits are below 4 GiB");
+        let kind = match kind {
+            Kind::Text => 0,
+            Kind::Binary => BINARY,
+        };
+        let mut contents = Self {
+            arena: payload,
+            entries: Vec::with_capacity(1),
+            first_seq: seq,
+            is_spare: false,
+        };
+        contents.entries.push(Entry {
+            received_at,
+            end,
+            seq_and_kind: kind,
+        });
+        contents.shrink();
+        contents
+    }
+
     /// How many bytes and messages are taken memory for, if messages of about `len` bytes lie in the next `ahead` bytes of a
     /// socket: at most `bytes_max` bytes and `count_max` messages.
     pub(crate) fn room_for(

@@ -487,7 +487,7 @@ fn a_message_that_is_cut_within_a_later_block_is_refused_at_whichever_byte() {
             let cut_off = frame(RSV1 | BINARY, &payload[..cut]);
             let item = decoder.next(&websocket::Limits::default(), &mut &cut_off[..]);
             if cut_off == whole {
-                let payload = &[b"a", &words[..]].concat()[..];
+                let payload = [b"a", &words[..]].concat().into();
                 let kind = Kind::Binary;
                 assert_eq!(item, Ok(Some(Item::Message { kind, payload })));
             } else {

@@ -1,15 +1,16 @@
 //! Bytes in: messages for the consumer, control frames for the session.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
-use crate::batch::MessageRef;
+use crate::batch::{Contents, MessageRef};
 use crate::event::{EventKind, Reading, State};
 use crate::hooks::{Hooks, ReadyStep, Reply, Urgency};
 use crate::ids::ConnectionId;
 use crate::inbound::{Arrival, Inbound};
 use crate::io::Output;
 use crate::letter::{DeadLetter, Direction, Stage};
-use crate::message::Message;
+use crate::message::{Kind, Message};
 use crate::reason::CloseReason;
 use crate::renegotiate::{Invalid, InvalidCounts, InvalidKind};
 use crate::settings::{Config, InvalidFate};
@@ -49,6 +50,9 @@ impl InvalidWindow {
 
 /// What may happen with every message is told at most this often.
 pub(super) const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A message of so many bytes that was put together from several reads is a batch of its own, so that it is not copied.
+const LONG: usize = 32 << 10;
 
 /// What a message means for the session that it came over.
 enum Meaning {
@@ -117,7 +121,7 @@ impl Connection {
                     self.tally.received += 1;
                     self.tally.received_bytes += payload.len() as u64;
                     let seq = self.config.hooks().numbered_after + self.tally.received;
-                    let message = MessageRef::new(kind, payload, seq, step.now);
+                    let message = MessageRef::new(kind, &payload, seq, step.now);
                     if let Some(acknowledge) = &self.config.hooks().acknowledge
                         && let Some(key) = acknowledge.reply(message)
                         && self.outbound.awaits(&key)
@@ -136,7 +140,7 @@ impl Connection {
                         script: session.script.as_deref_mut(),
                         ahead: rest.len(),
                     }
-                    .take(step, message)
+                    .take(step, (kind, seq), payload)
                 }
                 Ok(Some(Item::Ping(payload))) => {
                     // The payload may lie in the decoder: copied before anything else is asked of it.
@@ -322,7 +326,13 @@ struct Intake<'a> {
 }
 
 impl Intake<'_> {
-    fn take(mut self, step: &mut Step<'_>, message: MessageRef<'_>) -> Meaning {
+    fn take(
+        mut self,
+        step: &mut Step<'_>,
+        (kind, seq): (Kind, u64),
+        payload: Cow<'_, [u8]>,
+    ) -> Meaning {
+        let message = MessageRef::new(kind, &payload, seq, step.now);
         let hooks = self.config.hooks();
         let reply = self.reply_to_script(message);
         if let Some(resume) = &hooks.resume
@@ -345,13 +355,21 @@ impl Intake<'_> {
                 let per_key = hooks.per_key.as_ref();
                 per_key.map_or(0, |per_key| per_key.hash(message))
             });
-            let arenas = &mut *step.arenas;
-            self.inbound
-                .push(policy, self.generation, lane, message, self.ahead, arenas);
             let is_urgent = hooks
                 .urgent
                 .as_ref()
                 .is_some_and(|urgent| urgent.urgency(message) == Urgency::AtOnce);
+            let arenas = &mut *step.arenas;
+            match payload {
+                Cow::Owned(payload) if payload.len() >= LONG => {
+                    let message = Contents::of_one(kind, payload, seq, step.now);
+                    self.inbound.append(self.generation, lane, message);
+                }
+                Cow::Borrowed(_) | Cow::Owned(_) => {
+                    self.inbound
+                        .push(policy, self.generation, lane, message, self.ahead, arenas);
+                }
+            }
             if is_urgent {
                 self.inbound.mark_urgent(lane);
             }

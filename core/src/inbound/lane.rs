@@ -67,6 +67,20 @@ struct Growing {
     is_urgent: bool,
 }
 
+impl Waiting {
+    /// Messages that a socket brought, to be handed out for the first time.
+    pub(super) fn new(contents: Contents, generation: u32) -> Self {
+        Self {
+            contents,
+            generation,
+            attempt: 1,
+            not_before: Instant::ORIGIN,
+            first_failed_at: None,
+            letter: None,
+        }
+    }
+}
+
 impl Lane {
     /// Appends a message to the batch in progress. Memory is taken ahead for `left` bytes at most; `ahead` bytes of the socket have
     /// arrived and were not looked at.
@@ -200,13 +214,6 @@ impl Lane {
 
     fn take_growing(&mut self) -> Option<Waiting> {
         let growing = *self.growing.take()?;
-        Some(Waiting {
-            contents: growing.contents,
-            generation: growing.generation,
-            attempt: 1,
-            not_before: Instant::ORIGIN,
-            first_failed_at: None,
-            letter: None,
-        })
+        Some(Waiting::new(growing.contents, growing.generation))
     }
 }

@@ -103,6 +103,14 @@ impl Inbound {
         self.bytes += len;
     }
 
+    /// Queues a batch that is complete.
+    pub(crate) fn append(&mut self, generation: u32, lane: LaneNumber, contents: Contents) {
+        self.items += count(&contents);
+        self.bytes += contents.bytes();
+        self.lane_mut(lane)
+            .append(Waiting::new(contents, generation));
+    }
+
     /// Queues messages that are all for the one lane, until the bounds are reached. `next` gives a message's kind and payload, and
     /// how many bytes have arrived behind it.
     pub(crate) fn push_run<'i>(
@@ -171,12 +179,8 @@ impl Inbound {
         self.items += 1;
         self.bytes += contents.bytes();
         self.lane_mut(lane).append(Waiting {
-            contents,
-            generation,
-            attempt: 1,
-            not_before: Instant::ORIGIN,
-            first_failed_at: None,
             letter: Some(letter),
+            ..Waiting::new(contents, generation)
         });
     }
 

@@ -1,5 +1,7 @@
 //! From received bytes to messages and control frames.
 
+use std::borrow::Cow;
+
 use super::deflate::Inflator;
 use super::header::{Coding, ControlOpcode, End, FrameType, HEADER_BYTES_MAX, Header, split_plain};
 use super::utf8::{NotUtf8, Utf8Progress, is_utf8};
@@ -46,8 +48,8 @@ pub enum Item<'a> {
     Message {
         /// Text or binary.
         kind: Kind,
-        /// All fragments together.
-        payload: &'a [u8],
+        /// All fragments together. What lay whole in the input is borrowed; what was put together is the caller's.
+        payload: Cow<'a, [u8]>,
     },
     /// A ping, which wants a pong with the same payload (RFC 6455 §5.5.2).
     Ping(&'a [u8]),
@@ -64,7 +66,7 @@ pub enum Item<'a> {
 /// nothing partial in it holds no heap memory.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    /// The message being put together, or, until the next call, the one just handed over.
+    /// The message being put together.
     message: Vec<u8>,
     /// A control frame that was cut, or, until the next call, the one just handed over.
     control: Option<Box<CutControl>>,
@@ -138,8 +140,8 @@ impl Decoder {
 
     /// Takes the next item from the front of `input` and advances `input` behind it.
     ///
-    /// `None` means that the input is used up; what is partial is kept inside. The memory of the item just handed
-    /// over is given back by the next call, or by [`release`](Self::release).
+    /// `None` means that the input is used up; what is partial is kept inside. The memory of a control frame just
+    /// handed over is given back by the next call, or by [`release`](Self::release).
     ///
     /// # Errors
     ///
@@ -155,6 +157,7 @@ impl Decoder {
         let mut run = self.run(limits, input);
         if let Some((kind, payload)) = run.next() {
             *input = run.rest();
+            let payload = Cow::Borrowed(payload);
             return Ok(Some(Item::Message { kind, payload }));
         }
         let ready = match self.advance(limits, input) {
@@ -166,10 +169,12 @@ impl Decoder {
             }
         };
         Ok(Some(match ready {
-            Ready::Message(kind, Payload::Input(payload)) => Item::Message { kind, payload },
-            Ready::Message(kind, Payload::Held) => Item::Message {
+            Ready::Message(kind, payload) => Item::Message {
                 kind,
-                payload: &self.message,
+                payload: match payload {
+                    Payload::Input(payload) => Cow::Borrowed(payload),
+                    Payload::Held => Cow::Owned(std::mem::take(&mut self.message)),
+                },
             },
             Ready::Ping(payload) => Item::Ping(self.control_payload(payload)),
             Ready::Pong(payload) => Item::Pong(self.control_payload(payload)),
@@ -506,9 +511,6 @@ impl Decoder {
 
     /// Frees what the last call of [`next`](Self::next) handed over.
     pub fn release(&mut self) {
-        if self.kind.is_none() && self.message.capacity() > 0 {
-            self.message = Vec::new();
-        }
         if self.control.is_some() && self.stage != Stage::Control {
             self.control = None;
         }

@@ -86,7 +86,7 @@ fn next(
 ) {
     let item = Item::Message {
         kind: Kind::Text,
-        payload: text,
+        payload: text.into(),
     };
     let expected = expected.map(|result| result.map(|()| item)).transpose();
     assert_eq!(decoder.next(limits, &mut bytes), expected, "{text:02x?}");
