@@ -5,5 +5,6 @@ pub mod compare;
 pub mod contestants;
 pub mod measure;
 pub mod peer;
+pub mod scale;
 pub mod subjects;
 pub mod work;
