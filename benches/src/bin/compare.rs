@@ -2,11 +2,13 @@
 #![forbid(unsafe_code)]
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
 use clap::{Parser, Subcommand};
 use ropewalk_benches::compare::{Machine, Measure, ROWS, Report, Row, markdown, run};
 use ropewalk_benches::contestants::{Contestant, Problem, on_one_thread};
+use ropewalk_benches::paste::paste;
 use ropewalk_benches::{measure, peer};
 
 /// The processors of contestants and of their peer.
@@ -33,6 +35,9 @@ struct Arguments {
     /// Writes one JSON object with the machine, the command and every round, in place of tables.
     #[arg(long)]
     json: bool,
+    /// Pastes the tables into this file as well, where a row's name is marked: `benches/RESULTS.md`.
+    #[arg(long)]
+    markdown: Option<PathBuf>,
     /// Prints the names of the rows and what they are, and measures nothing.
     #[arg(long)]
     list: bool,
@@ -134,6 +139,15 @@ fn compare(arguments: &Arguments) -> Result<(), Problem> {
     }
     if arguments.json {
         println!("{}", serde_json::to_string(&report)?);
+    }
+    if let Some(file) = &arguments.markdown {
+        let mut texts = vec![(
+            "compare".to_owned(),
+            format!("{}\n\n    {}", report.machine, report.command),
+        )];
+        let rows = report.rows.iter();
+        texts.extend(rows.map(|rounds| (rounds.row.to_owned(), markdown(rounds))));
+        paste(file, &texts)?;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use ropewalk_benches::compare::Machine;
 use ropewalk_benches::contestants::{Contestant, Problem, on_one_thread};
+use ropewalk_benches::paste::paste;
 use ropewalk_benches::scale::{
     Chart, Trace, check_ports, cost, memory, plan, raise_descriptors, svg, timers, together,
     wake_ups,
@@ -45,9 +46,12 @@ struct Arguments {
     /// Prints one JSON object with the machine, the command and every point, in place of tables.
     #[arg(long)]
     json: bool,
-    /// Draws the tables as well, into this directory.
+    /// Draws the tables as well, into this directory: `benches/plots`.
     #[arg(long)]
     svg: Option<PathBuf>,
+    /// Pastes the tables into this file as well, where a chart's name is marked: `benches/RESULTS.md`.
+    #[arg(long)]
+    markdown: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -126,6 +130,13 @@ fn scale(arguments: &Arguments) -> Result<(), Problem> {
         for chart in &report.charts {
             println!("{}", chart.markdown());
         }
+    }
+    if let Some(file) = &arguments.markdown {
+        let head = format!("{}\n\n    {}", report.machine, report.command);
+        let mut texts = vec![("scale".to_owned(), head)];
+        let charts = report.charts.iter();
+        texts.extend(charts.map(|chart| (chart.name.clone(), chart.markdown())));
+        paste(file, &texts)?;
     }
     if let Some(directory) = &arguments.svg {
         std::fs::create_dir_all(directory)?;

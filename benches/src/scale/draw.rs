@@ -69,7 +69,14 @@ fn draw(chart: &Chart, to: &mut String) -> Result<(), Problem> {
         let dot = style.color.filled();
         axes.draw_series(series.drawable().map(|point| Circle::new(point, 3, dot)))?;
         let height = 40 + LINE * i32::try_from(at)?;
-        right.draw(&PathElement::new(vec![(0, height), (22, height)], style))?;
+        let dashes: &[(i32, i32)] = match series.kind {
+            Kind::Ropewalk | Kind::Peer => &[(0, 22)],
+            Kind::Bound => &[(0, 6), (9, 15), (18, 22)],
+        };
+        for (from, to) in dashes {
+            let dash = vec![(*from, height), (*to, height)];
+            right.draw(&PathElement::new(dash, style))?;
+        }
         let label = ("sans-serif", 14).into_font();
         right.draw(&Text::new(series.name.clone(), (30, height - 7), label))?;
     }
