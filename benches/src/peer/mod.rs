@@ -235,6 +235,10 @@ async fn pace(shared: Rc<Shared>) {
                 None => break,
             }
         }
+        // Those of the next contestant are to be complete, too, before they are sent anything.
+        if connections.is_empty() {
+            shared.is_pacing.set(false);
+        }
     }
 }
 

@@ -16,12 +16,12 @@ pub fn cost(measured: &[Measured]) -> Chart {
         title: "What a message costs, at 200,000 a second over all connections".to_owned(),
         x: "connections",
         y: "ns of processor time a message",
-        series: by_contestant(measured, |work, done| match work {
-            Work::Paced { connections, .. } => {
-                let nanos = done.cpu_nanos as f64 / done.seen.messages as f64;
-                Some((connections, nanos))
-            }
-            _other => None,
+        series: by_contestant(measured, |work, done| {
+            let Work::Paced { connections, .. } = work else {
+                return None;
+            };
+            let nanos = done.cpu_nanos as f64 / done.seen.messages as f64;
+            Some((connections, nanos))
         }),
     }
 }
@@ -32,9 +32,11 @@ pub fn cost(measured: &[Measured]) -> Chart {
     reason = "a measurement has no sixteen digits"
 )]
 pub fn memory(measured: &[Measured]) -> Chart {
-    let mut series = by_contestant(measured, |work, done| match work {
-        Work::Idle { connections } => Some((connections, done.memory_bytes as f64)),
-        _other => None,
+    let mut series = by_contestant(measured, |work, done| {
+        let Work::Idle { connections } = work else {
+            return None;
+        };
+        Some((connections, done.memory_bytes as f64))
     });
     for series in &mut series {
         let [first, rest @ ..] = &series.points[..] else {
@@ -62,13 +64,17 @@ pub fn wake_ups(measured: &[Measured], interval: u64) -> Chart {
             .filter(|(job, _)| job.trace == trace)
             .cloned()
             .collect();
-        let mut series = by_contestant(&chosen, |work, done| match work {
-            Work::Pinged {
+        let mut series = by_contestant(&chosen, |work, done| {
+            let Work::Pinged {
                 connections,
                 every_seconds,
                 ..
-            } if every_seconds == interval => Some((connections, per_second(count(done)?, done))),
-            _other => None,
+            } = work
+            else {
+                return None;
+            };
+            let value = per_second(count(done)?, done);
+            (every_seconds == interval).then_some((connections, value))
         });
         for series in &mut series {
             series.name = format!("{}, {what}", series.name);
@@ -115,13 +121,16 @@ fn per_second(count: u64, done: &Done) -> f64 {
     count as f64 / (done.wall_nanos as f64 / 1e9)
 }
 
+/// What was measured of one contestant at each size, once or more often.
+type Sizes = Vec<(usize, Vec<f64>)>;
+
 /// A line for each contestant, in the order of their first appearance; where one did the same again, the median.
 #[allow(clippy::cast_precision_loss, reason = "a number of connections")]
 fn by_contestant(
     measured: &[Measured],
     point: impl Fn(Work, &Done) -> Option<(usize, f64)>,
 ) -> Vec<Series> {
-    let mut found: Vec<(Contestant, Vec<(usize, Vec<f64>)>)> = Vec::new();
+    let mut found: Vec<(Contestant, Sizes)> = Vec::new();
     for (job, done) in measured {
         let Some((connections, value)) = point(job.work, done) else {
             continue;
@@ -137,7 +146,7 @@ fn by_contestant(
             None => sizes.push((connections, vec![value])),
         }
     }
-    let series = |(who, mut sizes): (Contestant, Vec<(usize, Vec<f64>)>)| {
+    let series = |(who, mut sizes): (Contestant, Sizes)| {
         sizes.sort_by_key(|(size, _)| *size);
         Series {
             name: who.name().to_owned(),
