@@ -4,6 +4,8 @@
 pub mod compare;
 pub mod contestants;
 pub mod measure;
+pub mod paste;
 pub mod peer;
+pub mod scale;
 pub mod subjects;
 pub mod work;

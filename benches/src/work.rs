@@ -77,6 +77,15 @@ pub enum Work {
         /// How many.
         connections: usize,
     },
+    /// Connections that do nothing but ping, for whoever pings by itself.
+    Pinged {
+        /// How many.
+        connections: usize,
+        /// After how long a silence each pings.
+        every_seconds: u64,
+        /// For how long it is measured.
+        seconds: u64,
+    },
 }
 
 /// How a peer is to serve a connection: the path of its URL.
@@ -121,7 +130,7 @@ pub enum Service {
     Greet,
     /// Drops everybody who was greeted.
     Drop,
-    /// Says nothing.
+    /// Says nothing but what pings are answered with.
     Silence,
 }
 
@@ -144,7 +153,7 @@ impl Work {
             Self::Deflate { bytes, messages } => Service::Unsqueeze { bytes, messages },
             Self::Echo { .. } => Service::Echo,
             Self::Connect { .. } | Self::Recover { .. } => Service::Greet,
-            Self::Idle { .. } => Service::Silence,
+            Self::Idle { .. } | Self::Pinged { .. } => Service::Silence,
         }
     }
 
@@ -160,7 +169,7 @@ impl Work {
                 letters(SMALL_BYTES)
             }
             Self::Send { .. } | Self::Deflate { .. } => DONE.to_vec(),
-            Self::Idle { .. } => Vec::new(),
+            Self::Idle { .. } | Self::Pinged { .. } => Vec::new(),
         }
     }
 
@@ -175,7 +184,8 @@ impl Work {
             | Self::ReceiveTls { .. }
             | Self::Paced { .. }
             | Self::Echo { .. }
-            | Self::Idle { .. } => self.messages(),
+            | Self::Idle { .. }
+            | Self::Pinged { .. } => self.messages(),
         }
     }
 
@@ -190,7 +200,10 @@ impl Work {
             | Self::Send { messages, .. }
             | Self::Deflate { messages, .. }
             | Self::Echo { messages, .. } => messages,
-            Self::Connect { .. } | Self::Recover { .. } | Self::Idle { .. } => 0,
+            Self::Connect { .. }
+            | Self::Recover { .. }
+            | Self::Idle { .. }
+            | Self::Pinged { .. } => 0,
         }
     }
 
@@ -207,8 +220,30 @@ impl Work {
             Self::Paced { connections, .. }
             | Self::Connect { connections }
             | Self::Recover { connections }
-            | Self::Idle { connections } => connections,
+            | Self::Idle { connections }
+            | Self::Pinged { connections, .. } => connections,
         }
+    }
+
+    /// The same with a part of the messages, for who needs very long for one.
+    #[must_use]
+    pub fn nth(self, part: u64) -> Self {
+        let mut less = self;
+        match &mut less {
+            Self::Receive { messages, .. }
+            | Self::HandOver { messages, .. }
+            | Self::Inflate { messages, .. }
+            | Self::ReceiveTls { messages, .. }
+            | Self::Paced { messages, .. }
+            | Self::Send { messages, .. }
+            | Self::Deflate { messages, .. }
+            | Self::Echo { messages, .. } => *messages /= part,
+            Self::Connect { .. }
+            | Self::Recover { .. }
+            | Self::Idle { .. }
+            | Self::Pinged { .. } => {}
+        }
+        less
     }
 
     /// Whether `seen` is what the peer sent.
@@ -224,7 +259,8 @@ impl Work {
             | Self::Echo { .. }
             | Self::Connect { .. }
             | Self::Recover { .. }
-            | Self::Idle { .. } => seen.messages == self.seen(),
+            | Self::Idle { .. }
+            | Self::Pinged { .. } => seen.messages == self.seen(),
         };
         let mut one = Seen::default();
         one.look(&self.payload());
@@ -350,6 +386,12 @@ pub struct Done {
     /// System calls of the whole process, its start included, where they are counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calls: Option<u64>,
+    /// Bytes of frames that the peer received, where it is asked for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wire_bytes: Option<u64>,
+    /// When it was measured, in microseconds of the time of day, where somebody else counts meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_micros: Option<[u64; 2]>,
 }
 
 #[cfg(test)]

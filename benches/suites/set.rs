@@ -23,6 +23,13 @@ fn set(criterion: &mut Criterion) {
         group.bench_function(format!("receive/{connections}"), |bencher| {
             bencher.iter(|| many.receive(turn(), &frame));
         });
+        group.bench_function(format!("receive while busy/{connections}"), |bencher| {
+            bencher.iter(|| {
+                let connection = turn();
+                many.receive_while_busy(connection, &frame);
+                many.ask_for_next(connection);
+            });
+        });
         group.bench_function(format!("send/{connections}"), |bencher| {
             bencher.iter(|| black_box(many.send(turn(), &text)));
         });

@@ -2,11 +2,13 @@
 #![forbid(unsafe_code)]
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
 use clap::{Parser, Subcommand};
 use ropewalk_benches::compare::{Machine, Measure, ROWS, Report, Row, markdown, run};
-use ropewalk_benches::contestants::{Contestant, Problem};
+use ropewalk_benches::contestants::{Contestant, Problem, on_one_thread};
+use ropewalk_benches::paste::paste;
 use ropewalk_benches::{measure, peer};
 
 /// The processors of contestants and of their peer.
@@ -19,7 +21,7 @@ const PEER_CPU: usize = 1;
 /// round everybody does it once, one after the other, and each round begins with another. A table has one line for each
 /// contestant: the median of its rounds, its best and its worst round, and the median of its rounds' ratios to the best peer on the
 /// same runtime in the same round, below 1 if it needs less. The command fails if a contestant did not see the messages that
-/// the server sent.
+/// the server sent. websockets, in Python, does a tenth of each work, if the environment's `PYTHON`, or else `python3`, has it.
 #[derive(Parser)]
 struct Arguments {
     #[command(subcommand)]
@@ -33,6 +35,9 @@ struct Arguments {
     /// Writes one JSON object with the machine, the command and every round, in place of tables.
     #[arg(long)]
     json: bool,
+    /// Pastes the tables into this file as well, where a row's name is marked: `benches/RESULTS.md`.
+    #[arg(long)]
+    markdown: Option<PathBuf>,
     /// Prints the names of the rows and what they are, and measures nothing.
     #[arg(long)]
     list: bool,
@@ -73,9 +78,10 @@ fn main() -> ExitCode {
 }
 
 fn contest(who: Contestant, row: &str, peer: &str) -> Result<(), Problem> {
+    on_one_thread()?;
     measure::pin(CONTESTANT_CPU);
     let row = ROWS.iter().find(|it| it.name == row).ok_or("no such row")?;
-    let done = who.work(row.work, &serde_json::from_str(peer)?)?;
+    let done = who.work(who.share(row.work), &serde_json::from_str(peer)?)?;
     println!("{}", serde_json::to_string(&done)?);
     Ok(())
 }
@@ -105,6 +111,11 @@ fn compare(arguments: &Arguments) -> Result<(), Problem> {
         rounds: arguments.rounds.get(),
         rows: Vec::new(),
     };
+    for contestant in Contestant::ALL {
+        if !contestant.is_here() {
+            eprintln!("{}: skipped, it is not here", contestant.name());
+        }
+    }
     if !arguments.json {
         println!("{}\n\n    {}\n", report.machine, report.command);
     }
@@ -116,7 +127,8 @@ fn compare(arguments: &Arguments) -> Result<(), Problem> {
         let rounds = run(&program, row, report.rounds, |who, done| {
             let values = row.measures.iter();
             let values: Vec<_> = values
-                .map(|measure| format!("{:.2} {}", measure.of(row.work, done), measure.name()))
+                .map(|measure| (measure.of(who.share(row.work), done), measure.name()))
+                .map(|(value, name)| format!("{value:.2} {name}"))
                 .collect();
             eprintln!("{:16} {:34} {}", row.name, who.name(), values.join(", "));
         })?;
@@ -127,6 +139,15 @@ fn compare(arguments: &Arguments) -> Result<(), Problem> {
     }
     if arguments.json {
         println!("{}", serde_json::to_string(&report)?);
+    }
+    if let Some(file) = &arguments.markdown {
+        let mut texts = vec![(
+            "compare".to_owned(),
+            format!("{}\n\n    {}", report.machine, report.command),
+        )];
+        let rows = report.rows.iter();
+        texts.extend(rows.map(|rounds| (rounds.row.to_owned(), markdown(rounds))));
+        paste(file, &texts)?;
     }
     Ok(())
 }

@@ -28,6 +28,8 @@ pub enum Measure {
     Wall,
     /// System calls a message.
     CallsPerMessage,
+    /// Bytes of frames that the peer received, a message.
+    WireBytes,
 }
 
 impl Measure {
@@ -44,6 +46,7 @@ impl Measure {
             Self::WallPerConnection => "µs of time a connection",
             Self::Wall => "ms until all are back",
             Self::CallsPerMessage => "system calls a message",
+            Self::WireBytes => "bytes a message on the wire",
         }
     }
 
@@ -70,6 +73,9 @@ impl Measure {
             Self::WallPerConnection => done.wall_nanos as f64 / 1e3 / connections,
             Self::Wall => done.wall_nanos as f64 / 1e6,
             Self::CallsPerMessage => done.calls.map_or(f64::NAN, |calls| calls as f64 / messages),
+            Self::WireBytes => done
+                .wire_bytes
+                .map_or(f64::NAN, |bytes| bytes as f64 / messages),
         }
     }
 }
@@ -90,7 +96,7 @@ pub struct Summary {
 }
 
 /// The middle one; of an even number the lower of the two.
-pub(super) fn median(values: &[f64]) -> f64 {
+pub(crate) fn median(values: &[f64]) -> f64 {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
     values
@@ -131,6 +137,7 @@ mod tests {
             memory_bytes: 4_096,
             sleeps: 7,
             calls: Some(20),
+            wire_bytes: Some(50),
             ..Done::default()
         };
         let ten = Work::Receive {
@@ -141,6 +148,7 @@ mod tests {
         for (measure, work, value) in [
             (Measure::CpuPerMessage, ten, 500.0),
             (Measure::CallsPerMessage, ten, 2.0),
+            (Measure::WireBytes, ten, 5.0),
             (Measure::MemoryPerConnection, two, 2_048.0),
             (Measure::SleepsPerSecond, two, 3.5),
             (Measure::CpuPerConnection, two, 2.5),

@@ -7,6 +7,7 @@ mod rounds;
 mod rows;
 
 pub use machine::Machine;
+pub(crate) use measures::median;
 pub use measures::{Measure, Summary};
 pub use report::{Report, markdown};
 pub use rounds::{Results, Rounds, run};

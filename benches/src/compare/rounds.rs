@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::measures::{Measure, Summary, median, paired_ratio};
 use super::rows::Row;
-use crate::contestants::{Contestant, Part, Problem, RunsOn};
+use crate::contestants::{Contestant, ONE_THREAD, Part, Problem, RunsOn};
 use crate::peer::Running;
 use crate::work::Done;
 
@@ -47,6 +47,7 @@ pub fn run(
     let mut contestants: Vec<_> = row
         .who
         .iter()
+        .filter(|contestant| contestant.is_here())
         .map(|contestant| Results {
             contestant: *contestant,
             rounds: Vec::new(),
@@ -74,13 +75,16 @@ fn summarise(row: &Row, contestants: &mut [Results]) {
     for measure in row.measures {
         let values: Vec<Vec<f64>> = contestants
             .iter()
-            .map(|it| it.rounds.iter().map(|done| measure.of(row.work, done)))
-            .map(Iterator::collect)
+            .map(|it| {
+                let work = it.contestant.share(row.work);
+                let rounds = it.rounds.iter();
+                rounds.map(|done| measure.of(work, done)).collect()
+            })
             .collect();
         for at in 0..contestants.len() {
             let own = &values[at];
             let runs_on = match contestants[at].contestant.runs_on() {
-                RunsOn::Nothing => RunsOn::Tokio,
+                RunsOn::Nothing | RunsOn::Asyncio => RunsOn::Tokio,
                 runtime @ (RunsOn::Tokio | RunsOn::Smol | RunsOn::AsyncStd) => runtime,
             };
             let peer = contestants
@@ -102,7 +106,7 @@ fn summarise(row: &Row, contestants: &mut [Results]) {
 }
 
 fn once(program: &Path, row: &Row, contestant: Contestant) -> Result<Done, Problem> {
-    let peer = Running::start(program)?;
+    let mut peer = Running::start(program)?;
     let address = serde_json::to_string(peer.address())?;
     let name = serde_json::to_string(&contestant)?;
     let arguments = ["contest", name.trim_matches('"'), row.name, &address];
@@ -113,6 +117,7 @@ fn once(program: &Path, row: &Row, contestant: Contestant) -> Result<Done, Probl
     };
     let output = command
         .args(arguments)
+        .envs(ONE_THREAD)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()?;
@@ -121,9 +126,10 @@ fn once(program: &Path, row: &Row, contestant: Contestant) -> Result<Done, Probl
         return Err(format!("{who} did not do `{}`", row.title).into());
     }
     let mut done: Done = serde_json::from_slice(&output.stdout)?;
+    let work = contestant.share(row.work);
     let is_all = match contestant.looks() {
-        true => row.work.is_all(done.seen),
-        false => done.seen.messages >= row.work.seen(),
+        true => work.is_all(done.seen),
+        false => done.seen.messages >= work.seen(),
     };
     if !is_all {
         let seen = done.seen;
@@ -131,6 +137,9 @@ fn once(program: &Path, row: &Row, contestant: Contestant) -> Result<Done, Probl
     }
     if let Some(count) = counts {
         done.calls = Some(count.total()?);
+    }
+    if row.measures.contains(&Measure::WireBytes) {
+        done.wire_bytes = Some(peer.frame_bytes()?);
     }
     Ok(done)
 }

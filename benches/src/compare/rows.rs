@@ -21,12 +21,12 @@ pub struct Row {
 
 use Contestant::{
     AsyncTungsteniteAsyncStd, AsyncTungsteniteSmol, BareAsyncStd, BareSmol, BareTokio,
-    Fastwebsockets, RopewalkAsyncStd, RopewalkSmol, RopewalkTokio, TokioTungstenite,
+    Fastwebsockets, Python, RopewalkAsyncStd, RopewalkSmol, RopewalkTokio, TokioTungstenite,
     TokioWebsockets, Yawc,
 };
 use Measure::{
     CallsPerMessage, CpuPerConnection, CpuPerMessage, MemoryPerConnection, RoundTrip50,
-    RoundTrip99, RoundTrip999, SleepsPerSecond, Wall, WallPerConnection,
+    RoundTrip99, RoundTrip999, SleepsPerSecond, Wall, WallPerConnection, WireBytes,
 };
 
 const CLIENTS: &[Contestant] = &[
@@ -58,8 +58,22 @@ const CLIENTS_AND_LOOPS: &[Contestant] = &[
     BareAsyncStd,
 ];
 
+/// Where the other language may be of interest.
+const CLIENTS_AND_PYTHON: &[Contestant] = &[
+    RopewalkTokio,
+    Fastwebsockets,
+    TokioTungstenite,
+    TokioWebsockets,
+    Yawc,
+    RopewalkSmol,
+    AsyncTungsteniteSmol,
+    RopewalkAsyncStd,
+    AsyncTungsteniteAsyncStd,
+    Python,
+];
+
 /// The other clients have no permessage-deflate.
-const COMPRESSING: &[Contestant] = &[RopewalkTokio, Yawc, RopewalkSmol, RopewalkAsyncStd];
+const COMPRESSING: &[Contestant] = &[RopewalkTokio, Yawc, RopewalkSmol, RopewalkAsyncStd, Python];
 
 /// Everything.
 pub const ROWS: &[Row] = &[
@@ -160,7 +174,7 @@ pub const ROWS: &[Row] = &[
             bytes: 128,
             messages: 1_000_000,
         },
-        who: CLIENTS,
+        who: CLIENTS_AND_PYTHON,
         measures: &[CpuPerMessage],
     },
     Row {
@@ -171,7 +185,7 @@ pub const ROWS: &[Row] = &[
             messages: 50_000,
         },
         who: COMPRESSING,
-        measures: &[CpuPerMessage],
+        measures: &[CpuPerMessage, WireBytes],
     },
     Row {
         name: "echo-128",
@@ -180,7 +194,7 @@ pub const ROWS: &[Row] = &[
             bytes: 128,
             messages: 50_000,
         },
-        who: CLIENTS,
+        who: CLIENTS_AND_PYTHON,
         measures: &[RoundTrip50, RoundTrip99, RoundTrip999, CpuPerMessage],
     },
     Row {
@@ -201,7 +215,7 @@ pub const ROWS: &[Row] = &[
         name: "idle-2000",
         title: "2,000 idle connections",
         work: Work::Idle { connections: 2_000 },
-        who: CLIENTS,
+        who: CLIENTS_AND_PYTHON,
         measures: &[MemoryPerConnection, SleepsPerSecond],
     },
     Row {

@@ -10,9 +10,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Data, OpCode};
 
-use super::drive::{Meter, Tasks, Tokio, pass, tokio_runtime};
-use super::tungstenite_elsewhere::{AsyncStd, Smol, Tcp};
+use super::drive::{Meter, Tasks, Tokio, idle, pass, tokio_runtime};
+use super::elsewhere::{AsyncStd, Elsewhere, Smol};
+use super::tungstenite_elsewhere::Tcp;
 use super::{Place, Problem};
+use crate::measure::resident_bytes;
 use crate::work::{Done, SMALL_BYTES, Seen, Service, Work};
 
 const BUFFER: usize = 64 << 10;
@@ -40,9 +42,9 @@ impl Raw for tokio::net::TcpStream {
     }
 }
 
-struct Elsewhere<S>(S);
+struct Plain<S>(S);
 
-impl<S: Tcp> Raw for Elsewhere<S> {
+impl<S: Tcp> Raw for Plain<S> {
     async fn dial(authority: &str) -> io::Result<Self> {
         Ok(Self(<S as Tcp>::connect(authority).await?))
     }
@@ -60,14 +62,14 @@ pub(super) fn on_tokio(work: Work, to: &Place) -> Result<Done, Problem> {
     tokio_runtime()?.block_on(drive::<Tokio, tokio::net::TcpStream>(work, to))
 }
 
-pub(super) fn on_smol(work: Work, to: &Place) -> Result<Done, Problem> {
-    smol::block_on(drive::<Smol, Elsewhere<smol::net::TcpStream>>(work, to))
+pub(super) fn on_smol(work: Work, to: Place) -> Result<Done, Problem> {
+    Smol::work(async move { drive::<Smol, Plain<smol::net::TcpStream>>(work, &to).await })
 }
 
-pub(super) fn on_async_std(work: Work, to: &Place) -> Result<Done, Problem> {
-    async_std::task::block_on(drive::<AsyncStd, Elsewhere<async_std::net::TcpStream>>(
-        work, to,
-    ))
+pub(super) fn on_async_std(work: Work, to: Place) -> Result<Done, Problem> {
+    AsyncStd::work(
+        async move { drive::<AsyncStd, Plain<async_std::net::TcpStream>>(work, &to).await },
+    )
 }
 
 /// Without a runtime: one socket that blocks.
@@ -191,6 +193,17 @@ async fn drive<T: Tasks, S: Raw>(work: Work, to: &Place) -> Result<Done, Problem
             })
             .await)
         }
+        Work::Idle { connections } => {
+            let before = resident_bytes();
+            for _ in 0..connections {
+                let (mut stream, _) = open::<S>(to).await?;
+                T::spawn(async move {
+                    let mut buffer = vec![0; SMALL_BUFFER];
+                    while let Ok(1..) = stream.take(&mut buffer).await {}
+                });
+            }
+            idle::<T>(before).await
+        }
         Work::HandOver { .. }
         | Work::Inflate { .. }
         | Work::ReceiveTls { .. }
@@ -199,7 +212,7 @@ async fn drive<T: Tasks, S: Raw>(work: Work, to: &Place) -> Result<Done, Problem
         | Work::Echo { .. }
         | Work::Connect { .. }
         | Work::Recover { .. }
-        | Work::Idle { .. } => Err("reading alone does not do this".into()),
+        | Work::Pinged { .. } => Err("reading alone does not do this".into()),
     }
 }
 

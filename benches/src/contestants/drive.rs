@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::{Place, Problem};
 use crate::measure::{cpu_time, resident_bytes, sleeps};
@@ -32,8 +32,8 @@ pub(super) trait Client: Sized + Send + 'static {
 }
 
 /// What tasks of a runtime need.
-pub(super) trait Tasks: 'static {
-    type Sender<T: Send + 'static>: Clone + Send + 'static;
+pub(super) trait Tasks: Send + 'static {
+    type Sender<T: Send + 'static>: Clone + Send + Sync + 'static;
     type Receiver<T: Send + 'static>: Send + 'static;
 
     fn spawn(task: impl Future<Output = ()> + Send + 'static);
@@ -188,6 +188,7 @@ pub(super) async fn drive<T: Tasks, C: Client>(work: Work, to: &Place) -> Result
             }
             idle::<T>(before).await
         }
+        Work::Pinged { .. } => Err("none of these clients pings by itself".into()),
     }
 }
 
@@ -201,6 +202,22 @@ pub(super) async fn idle<T: Tasks>(memory_before: u64) -> Result<Done, Problem> 
         memory_bytes: memory.saturating_sub(memory_before),
         ..meter.stop(Seen::default())
     })
+}
+
+/// Looks how often everything wakes up that has nothing to do but its own keepalive.
+pub(super) async fn quiet<T: Tasks>(time: Duration) -> Done {
+    T::sleep(Duration::from_secs(1)).await;
+    let wall_micros = || {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        since.map_or(0, |it| u64::try_from(it.as_micros()).unwrap_or(u64::MAX))
+    };
+    let begun = wall_micros();
+    let meter = Meter::start();
+    T::sleep(time).await;
+    Done {
+        window_micros: Some([begun, wall_micros()]),
+        ..meter.stop(Seen::default())
+    }
 }
 
 async fn hand_over<T: Tasks, C: Client>(to: &Place, messages: u64) -> Result<Done, Problem> {
@@ -391,7 +408,8 @@ pub(super) fn text(work: Work) -> String {
         | Work::Paced { .. }
         | Work::Connect { .. }
         | Work::Recover { .. }
-        | Work::Idle { .. } => Vec::new(),
+        | Work::Idle { .. }
+        | Work::Pinged { .. } => Vec::new(),
     };
     String::from_utf8(text).expect("it is ASCII")
 }

@@ -2,8 +2,11 @@
 
 mod bare;
 mod drive;
+mod elsewhere;
 mod fastwebsockets;
+mod one_thread;
 mod place;
+mod python;
 mod ropewalk;
 mod tokio_tungstenite;
 mod tokio_websockets;
@@ -14,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::peer::Address;
 use crate::work::{Done, Work};
+pub use one_thread::{ONE_THREAD, on_one_thread};
 pub(crate) use place::Place;
 
 /// Who does the work.
@@ -40,6 +44,8 @@ pub enum Contestant {
     AsyncTungsteniteSmol,
     /// async-tungstenite on async-std.
     AsyncTungsteniteAsyncStd,
+    /// websockets, in Python, if there is one: for reference, since it is another language's.
+    Python,
     /// No client: tokio reads what comes and looks at nothing.
     BareTokio,
     /// No client: smol reads what comes and looks at nothing.
@@ -68,10 +74,12 @@ pub enum Part {
 pub enum RunsOn {
     /// One thread of tokio.
     Tokio,
-    /// `smol::block_on` and smol's own executor, with one thread.
+    /// smol's executor, with one thread; the work is one of its tasks.
     Smol,
-    /// async-std's executor, pinned to one processor.
+    /// async-std's executor, with one thread; the work is one of its tasks.
     AsyncStd,
+    /// Python's event loop.
+    Asyncio,
     /// A thread that blocks.
     Nothing,
 }
@@ -81,7 +89,7 @@ pub type Problem = Box<dyn std::error::Error + Send + Sync>;
 
 impl Contestant {
     /// Everybody.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::RopewalkTokio,
         Self::RopewalkSmol,
         Self::RopewalkAsyncStd,
@@ -91,6 +99,7 @@ impl Contestant {
         Self::Yawc,
         Self::AsyncTungsteniteSmol,
         Self::AsyncTungsteniteAsyncStd,
+        Self::Python,
         Self::BareTokio,
         Self::BareSmol,
         Self::BareAsyncStd,
@@ -110,6 +119,7 @@ impl Contestant {
             Self::Yawc => "yawc",
             Self::AsyncTungsteniteSmol => "async-tungstenite (smol)",
             Self::AsyncTungsteniteAsyncStd => "async-tungstenite (async-std)",
+            Self::Python => "websockets (Python)",
             Self::BareTokio => "read loop (tokio)",
             Self::BareSmol => "read loop (smol)",
             Self::BareAsyncStd => "read loop (async-std)",
@@ -127,7 +137,8 @@ impl Contestant {
             | Self::TokioWebsockets
             | Self::Yawc
             | Self::AsyncTungsteniteSmol
-            | Self::AsyncTungsteniteAsyncStd => Part::Peer,
+            | Self::AsyncTungsteniteAsyncStd
+            | Self::Python => Part::Peer,
             Self::BareTokio | Self::BareSmol | Self::BareAsyncStd | Self::Probe | Self::Kernel => {
                 Part::Bound
             }
@@ -147,6 +158,7 @@ impl Contestant {
             Self::RopewalkAsyncStd | Self::AsyncTungsteniteAsyncStd | Self::BareAsyncStd => {
                 RunsOn::AsyncStd
             }
+            Self::Python => RunsOn::Asyncio,
             Self::Probe | Self::Kernel => RunsOn::Nothing,
         }
     }
@@ -164,7 +176,35 @@ impl Contestant {
             | Self::TokioWebsockets
             | Self::Yawc
             | Self::AsyncTungsteniteSmol
-            | Self::AsyncTungsteniteAsyncStd => true,
+            | Self::AsyncTungsteniteAsyncStd
+            | Self::Python => true,
+        }
+    }
+
+    /// Whether it can do anything on this machine: what is not Rust may be missing.
+    pub fn is_here(self) -> bool {
+        self != Self::Python || python::is_here()
+    }
+
+    /// What of the work it does: all, unless it would need very long. What is measured is divided by the messages.
+    #[must_use]
+    pub fn share(self, work: Work) -> Work {
+        match self {
+            Self::Python => work.nth(10),
+            Self::RopewalkTokio
+            | Self::RopewalkSmol
+            | Self::RopewalkAsyncStd
+            | Self::Fastwebsockets
+            | Self::TokioTungstenite
+            | Self::TokioWebsockets
+            | Self::Yawc
+            | Self::AsyncTungsteniteSmol
+            | Self::AsyncTungsteniteAsyncStd
+            | Self::BareTokio
+            | Self::BareSmol
+            | Self::BareAsyncStd
+            | Self::Probe
+            | Self::Kernel => work,
         }
     }
 
@@ -173,20 +213,22 @@ impl Contestant {
     /// # Errors
     /// Whatever stopped it.
     pub fn work(self, work: Work, peer: &Address) -> Result<Done, Problem> {
-        let to = &Place::of(work, peer)?;
+        let place = Place::of(work, peer)?;
+        let to = &place;
         match self {
             Self::RopewalkTokio => ropewalk::on_tokio(work, to),
-            Self::RopewalkSmol => ropewalk::on_smol(work, to),
-            Self::RopewalkAsyncStd => ropewalk::on_async_std(work, to),
+            Self::RopewalkSmol => ropewalk::on_smol(work, place),
+            Self::RopewalkAsyncStd => ropewalk::on_async_std(work, place),
             Self::Fastwebsockets => drive::on_tokio::<fastwebsockets::Client>(work, to),
             Self::TokioTungstenite => drive::on_tokio::<tokio_tungstenite::Client>(work, to),
             Self::TokioWebsockets => drive::on_tokio::<tokio_websockets::Client>(work, to),
             Self::Yawc => drive::on_tokio::<yawc::Client>(work, to),
-            Self::AsyncTungsteniteSmol => tungstenite_elsewhere::on_smol(work, to),
-            Self::AsyncTungsteniteAsyncStd => tungstenite_elsewhere::on_async_std(work, to),
+            Self::AsyncTungsteniteSmol => tungstenite_elsewhere::on_smol(work, place),
+            Self::AsyncTungsteniteAsyncStd => tungstenite_elsewhere::on_async_std(work, place),
+            Self::Python => python::work(work, to),
             Self::BareTokio => bare::on_tokio(work, to),
-            Self::BareSmol => bare::on_smol(work, to),
-            Self::BareAsyncStd => bare::on_async_std(work, to),
+            Self::BareSmol => bare::on_smol(work, place),
+            Self::BareAsyncStd => bare::on_async_std(work, place),
             Self::Probe => bare::probe(work, to),
             Self::Kernel => bare::kernel(work, to),
         }

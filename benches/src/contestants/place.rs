@@ -52,7 +52,8 @@ impl Place {
             | Work::Echo { .. }
             | Work::Connect { .. }
             | Work::Recover { .. }
-            | Work::Idle { .. } => plain(Compression::Off),
+            | Work::Idle { .. }
+            | Work::Pinged { .. } => plain(Compression::Off),
         })
     }
 

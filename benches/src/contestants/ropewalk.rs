@@ -2,16 +2,16 @@
 //! there is one way for both kinds of receiving. Where very many messages are sent, `Sender::post_text` is used: as with the other clients, nobody
 //! is told what became of a message.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ropewalk_core::TlsConfig;
-use ropewalk_core::settings::Deflate;
+use ropewalk_core::settings::{Deflate, Keepalive};
 use ropewalk_driver::{Batch, Connect, ConnectionHandle, Fleet, Runtime, Verdict};
 
 use super::drive::{
-    Meter, RoundTrips, Tally, Tasks, Tokio, dropped, idle, pass, text, tokio_runtime, until,
+    Meter, RoundTrips, Tally, Tasks, Tokio, dropped, idle, pass, quiet, text, tokio_runtime, until,
 };
-use super::tungstenite_elsewhere::{AsyncStd, Smol};
+use super::elsewhere::{AsyncStd, Elsewhere, Smol};
 use super::{Place, Problem};
 use crate::measure::resident_bytes;
 use crate::work::{Done, Seen, Work};
@@ -24,12 +24,12 @@ pub(super) fn on_tokio(work: Work, to: &Place) -> Result<Done, Problem> {
     )?
 }
 
-pub(super) fn on_smol(work: Work, to: &Place) -> Result<Done, Problem> {
-    smol::block_on(drive::<ropewalk_smol::Smol, Smol>(work, to))
+pub(super) fn on_smol(work: Work, to: Place) -> Result<Done, Problem> {
+    Smol::work(async move { drive::<ropewalk_smol::Smol, Smol>(work, &to).await })
 }
 
-pub(super) fn on_async_std(work: Work, to: &Place) -> Result<Done, Problem> {
-    async_std::task::block_on(drive::<ropewalk_async_std::AsyncStd, AsyncStd>(work, to))
+pub(super) fn on_async_std(work: Work, to: Place) -> Result<Done, Problem> {
+    AsyncStd::work(async move { drive::<ropewalk_async_std::AsyncStd, AsyncStd>(work, &to).await })
 }
 
 fn fleet<R: Runtime>() -> Result<Fleet<R>, Problem> {
@@ -47,6 +47,10 @@ fn connect(work: Work, to: &Place) -> Result<Connect, Problem> {
     };
     Ok(match work {
         Work::Inflate { .. } | Work::Deflate { .. } => connect.deflate(Deflate::default()),
+        Work::Pinged { every_seconds, .. } => {
+            let every = Duration::from_secs(every_seconds);
+            connect.keepalive(every, Keepalive::default().timeout)
+        }
         Work::Receive { .. }
         | Work::HandOver { .. }
         | Work::ReceiveTls { .. }
@@ -152,6 +156,20 @@ async fn drive<R: Runtime, T: Tasks>(work: Work, to: &Place) -> Result<Done, Pro
             drop(handles);
             done
         }
+        Work::Pinged {
+            connections,
+            seconds,
+            ..
+        } => {
+            let fleet = fleet::<R>()?;
+            let handles: Vec<_> = (0..connections)
+                .map(|_| fleet.open(connect.clone()))
+                .collect();
+            all_open::<R, T>(&fleet, connections).await;
+            let done = quiet::<T>(Duration::from_secs(seconds)).await;
+            drop(handles);
+            Ok(done)
+        }
     }
 }
 
@@ -197,6 +215,6 @@ async fn all_open<R: Runtime, T: Tasks>(fleet: &Fleet<R>, connections: usize) {
         if open.count() == connections {
             return;
         }
-        T::sleep(std::time::Duration::from_millis(50)).await;
+        T::sleep(Duration::from_millis(50)).await;
     }
 }

@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_tungstenite::stream::Stream;
 use async_tungstenite::tungstenite::{Bytes, Message};
@@ -11,70 +10,18 @@ use futures_rustls::TlsConnector;
 use futures_rustls::client::TlsStream;
 use futures_util::{AsyncRead, AsyncWrite, SinkExt, StreamExt};
 
+use super::elsewhere::{AsyncStd, Elsewhere, Smol};
 use super::{Place, Problem, drive};
 use crate::work::{Done, Seen, Work};
 
-pub(super) struct Smol;
-pub(super) struct AsyncStd;
-
-impl drive::Tasks for Smol {
-    type Sender<T: Send + 'static> = smol::channel::Sender<T>;
-    type Receiver<T: Send + 'static> = smol::channel::Receiver<T>;
-
-    fn spawn(task: impl Future<Output = ()> + Send + 'static) {
-        smol::spawn(task).detach();
-    }
-
-    async fn sleep(time: Duration) {
-        smol::Timer::after(time).await;
-    }
-
-    fn channel<T: Send + 'static>(bound: usize) -> (Self::Sender<T>, Self::Receiver<T>) {
-        smol::channel::bounded(bound)
-    }
-
-    async fn send<T: Send + 'static>(to: &Self::Sender<T>, it: T) {
-        let _ = to.send(it).await;
-    }
-
-    async fn receive<T: Send + 'static>(from: &mut Self::Receiver<T>) -> Option<T> {
-        from.recv().await.ok()
-    }
+pub(super) fn on_smol(work: Work, to: Place) -> Result<Done, Problem> {
+    Smol::work(async move { drive::drive::<Smol, Client<smol::net::TcpStream>>(work, &to).await })
 }
 
-impl drive::Tasks for AsyncStd {
-    type Sender<T: Send + 'static> = async_std::channel::Sender<T>;
-    type Receiver<T: Send + 'static> = async_std::channel::Receiver<T>;
-
-    fn spawn(task: impl Future<Output = ()> + Send + 'static) {
-        async_std::task::spawn(task);
-    }
-
-    async fn sleep(time: Duration) {
-        async_std::task::sleep(time).await;
-    }
-
-    fn channel<T: Send + 'static>(bound: usize) -> (Self::Sender<T>, Self::Receiver<T>) {
-        async_std::channel::bounded(bound)
-    }
-
-    async fn send<T: Send + 'static>(to: &Self::Sender<T>, it: T) {
-        let _ = to.send(it).await;
-    }
-
-    async fn receive<T: Send + 'static>(from: &mut Self::Receiver<T>) -> Option<T> {
-        from.recv().await.ok()
-    }
-}
-
-pub(super) fn on_smol(work: Work, to: &Place) -> Result<Done, Problem> {
-    smol::block_on(drive::drive::<Smol, Client<smol::net::TcpStream>>(work, to))
-}
-
-pub(super) fn on_async_std(work: Work, to: &Place) -> Result<Done, Problem> {
-    async_std::task::block_on(drive::drive::<AsyncStd, Client<async_std::net::TcpStream>>(
-        work, to,
-    ))
+pub(super) fn on_async_std(work: Work, to: Place) -> Result<Done, Problem> {
+    AsyncStd::work(async move {
+        drive::drive::<AsyncStd, Client<async_std::net::TcpStream>>(work, &to).await
+    })
 }
 
 /// A TCP stream of a runtime.

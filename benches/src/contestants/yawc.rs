@@ -1,5 +1,6 @@
 //! yawc with its defaults but for UTF-8, which it checks only when it is told to, and compression, which is
-//! measured by itself: "balanced", its "good default for most applications".
+//! measured by itself: "balanced", its "good default for most applications". That is what this library does as well: zlib-rs at
+//! level 6, context takeover, and the largest window; it compresses all messages, and this library those of 64 bytes or more.
 
 use std::sync::Arc;
 

@@ -23,7 +23,7 @@ use compression::{Inflater, compress};
 use frames::{Compressed, Reader, append_compressed, append_text};
 pub use running::Running;
 
-/// How many paced connections have their turn at once, how often, and how many messages each gets.
+/// How many turns paced connections have at once, how often, and how many messages each brings.
 const TURN: usize = 100;
 const TURN_EVERY: Duration = Duration::from_millis(2);
 const BURST: usize = 4;
@@ -114,12 +114,17 @@ async fn connection(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
             return until_gone(&mut read).await;
         }
         Service::Drop => shared.greeted.borrow_mut().clear(),
-        Service::Sink { bytes, messages } => sink(&mut stream, &letters(bytes), messages).await?,
+        Service::Sink { bytes, messages } => {
+            sink(&mut stream, &letters(bytes), messages).await?;
+            stream.write_all(&text_frame(DONE)).await?;
+        }
         Service::Unsqueeze { bytes, messages } => {
-            sink(&mut stream, &quotes(bytes), messages).await?;
+            let frame_bytes = sink(&mut stream, &quotes(bytes), messages).await?;
+            println!("{frame_bytes}");
+            stream.write_all(&text_frame(DONE)).await?;
         }
         Service::Echo => return echo(&mut stream).await,
-        Service::Silence => {}
+        Service::Silence => return answer_pings(&mut stream).await,
     }
     until_gone(&mut stream).await
 }
@@ -220,7 +225,8 @@ async fn pace(shared: Rc<Shared>) {
             continue;
         }
         let mut connections = shared.paced.borrow_mut();
-        for _ in 0..TURN.min(connections.len()) {
+        // So many messages pass whatever the number of connections: of few, each has more than one turn.
+        for _ in 0..TURN {
             next %= connections.len().max(1);
             // A burst fits into what the kernel holds, unless a contestant reads no more: then it is out.
             match connections.get(next).map(|to| to.try_write(&burst)) {
@@ -229,11 +235,15 @@ async fn pace(shared: Rc<Shared>) {
                 None => break,
             }
         }
+        // Those of the next contestant are to be complete, too, before they are sent anything.
+        if connections.is_empty() {
+            shared.is_pacing.set(false);
+        }
     }
 }
 
-/// Takes messages until there were enough, and says so only if each was `expected`.
-async fn sink(stream: &mut TcpStream, expected: &[u8], messages: u64) -> io::Result<()> {
+/// Takes messages until there were enough, each of which must be `expected`; returns how many bytes their frames had.
+async fn sink(stream: &mut TcpStream, expected: &[u8], messages: u64) -> io::Result<u64> {
     let mut reader = Reader::default();
     let mut inflater = Inflater::new(expected.len());
     let mut left = messages;
@@ -251,10 +261,10 @@ async fn sink(stream: &mut TcpStream, expected: &[u8], messages: u64) -> io::Res
             left -= 1;
         }
         if left > 0 && read(stream, &mut reader).await? == 0 {
-            return Ok(());
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
-    stream.write_all(&text_frame(DONE)).await
+    Ok(reader.frame_bytes())
 }
 
 async fn echo(stream: &mut TcpStream) -> io::Result<()> {
@@ -276,6 +286,16 @@ async fn read(stream: &mut TcpStream, reader: &mut Reader) -> io::Result<usize> 
     let buffer = reader.buffer();
     buffer.reserve(64 << 10);
     stream.read_buf(buffer).await
+}
+
+/// Says nothing by itself.
+async fn answer_pings(stream: &mut TcpStream) -> io::Result<()> {
+    let mut reader = Reader::default();
+    while stream.read_buf(reader.buffer()).await? > 0 {
+        while reader.next().is_some() {}
+        stream.write_all(&reader.take_pongs()).await?;
+    }
+    Ok(())
 }
 
 async fn until_gone(stream: &mut (impl AsyncReadExt + Unpin)) -> io::Result<()> {

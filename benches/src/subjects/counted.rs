@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use super::{Codec, Many, Timers};
+use super::{Codec, Compressed, Many, Timers};
 use crate::peer::text_frame;
 use crate::work::letters;
 
@@ -13,6 +13,9 @@ pub struct Counted {
     /// Sets it up, and does it so often.
     pub run: fn(u64),
 }
+
+/// How many messages come while a consumer is busy with one batch. Both numbers of times are multiples of it.
+const BUSY_FOR: u64 = 25;
 
 /// Everything whose instructions are counted.
 pub const COUNTED: &[Counted] = &[
@@ -43,12 +46,45 @@ pub const COUNTED: &[Counted] = &[
         },
     },
     Counted {
+        name: "codec/inflate/1024",
+        run: |times| {
+            let mut compressed = Compressed::new(1 << 10);
+            for _ in 0..times {
+                black_box(compressed.inflate());
+            }
+        },
+    },
+    Counted {
+        name: "codec/deflate/1024",
+        run: |times| {
+            let mut compressed = Compressed::new(1 << 10);
+            for _ in 0..times {
+                black_box(compressed.deflate());
+            }
+        },
+    },
+    Counted {
         name: "set/receive/1",
         run: |times| receive(1, 1, times),
     },
     Counted {
         name: "set/receive/1000",
         run: |times| receive(1_000, 1, times),
+    },
+    Counted {
+        name: "set/receive-while-busy/1",
+        run: |times| {
+            let mut many = Many::open(1);
+            let frame = text_frame(&letters(128));
+            for number in 1..=times {
+                many.receive_while_busy(0, &frame);
+                if number % BUSY_FOR == 0 {
+                    many.ask_for_next(0);
+                }
+            }
+            many.ask_for_next(0);
+            assert_eq!(many.delivered(), times, "all arrived");
+        },
     },
     Counted {
         name: "set/send/1000",

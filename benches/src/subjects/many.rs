@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ropewalk_core::admission::{Admission, Ticket};
 use ropewalk_core::{
-    AdmissionLimits, AdmissionRequest, Config, ConnectionId, ConnectionSet, Consumer, Input,
+    AdmissionLimits, AdmissionRequest, Batch, Config, ConnectionId, ConnectionSet, Consumer, Input,
     Instant, Kind, Message, Output, Packed, Report, Seed, SocketId, State, Target,
 };
 use tungstenite::handshake::derive_accept_key;
@@ -24,6 +24,17 @@ pub struct Many {
     written: Vec<u8>,
     read: Vec<u8>,
     delivered: u64,
+    consumer: Asks,
+    /// What a consumer is busy with.
+    handed_out: Option<Batch>,
+}
+
+/// When a consumer asks for the next batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asks {
+    AtOnce,
+    /// It is busy with the last.
+    Later,
 }
 
 impl Many {
@@ -42,6 +53,8 @@ impl Many {
             written: Vec::new(),
             read: Vec::new(),
             delivered: 0,
+            consumer: Asks::AtOnce,
+            handed_out: None,
         };
         let target = Target::parse("ws://127.0.0.1:9/feed").expect("a good URL");
         let config = Arc::new(Config::default());
@@ -85,6 +98,21 @@ impl Many {
         let socket = self.open[connection];
         self.set.handle_input(self.now, socket, &mut self.read);
         self.drain();
+    }
+
+    /// The same while the consumer is busy with its last batch: what comes waits.
+    pub fn receive_while_busy(&mut self, connection: usize, bytes: &[u8]) {
+        self.consumer = Asks::Later;
+        self.receive(connection, bytes);
+        self.consumer = Asks::AtOnce;
+    }
+
+    /// The consumer is done with its batch, asks for what waits, and is busy with that.
+    pub fn ask_for_next(&mut self, connection: usize) {
+        self.handed_out = None;
+        self.consumer = Asks::Later;
+        self.ask(self.open[connection].connection);
+        self.consumer = Asks::AtOnce;
     }
 
     /// Sends a text on a connection, and takes it; returns how many bytes went out.
@@ -173,7 +201,10 @@ impl Many {
                 Output::Deliver(batch) => {
                     self.delivered += batch.len() as u64;
                     let connection = batch.connection();
-                    self.set.handle(self.now, Input::Ask { connection });
+                    match self.consumer {
+                        Asks::AtOnce => self.set.handle(self.now, Input::Ask { connection }),
+                        Asks::Later => self.handed_out = Some(batch),
+                    }
                 }
                 Output::Admission(request) => self.admit(request),
                 Output::Event(_)
@@ -252,5 +283,19 @@ mod tests {
         }
         assert_eq!(many.delivered(), 120);
         assert!(many.next_timeout().is_some(), "there is a keepalive");
+    }
+
+    #[test]
+    fn what_comes_while_the_consumer_is_busy_is_handed_out_when_it_asks() {
+        let mut many = Many::open(1);
+        let frame = text_frame(&letters(128));
+        many.receive_while_busy(0, &frame);
+        assert_eq!(many.delivered(), 1, "it had asked before");
+        for _ in 0..5 {
+            many.receive_while_busy(0, &frame);
+        }
+        assert_eq!(many.delivered(), 1);
+        many.ask_for_next(0);
+        assert_eq!(many.delivered(), 6);
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use criterion::Criterion;
-use ropewalk_benches::contestants::Contestant;
+use ropewalk_benches::contestants::{Contestant, on_one_thread};
 use ropewalk_benches::peer::Running;
 use ropewalk_benches::work::Work;
 
@@ -28,6 +28,7 @@ pub(crate) fn on_every_runtime(
     of: Of,
     work: impl Fn(u64) -> Work,
 ) {
+    on_one_thread().expect("this program starts again");
     let peer = Running::start(Path::new(env!("CARGO_BIN_EXE_compare"))).expect("the peer starts");
     let mut group = criterion.benchmark_group(name);
     group.sample_size(10);
