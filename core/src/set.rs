@@ -231,6 +231,12 @@ impl ConnectionSet {
                     connection.judged(step, &judged);
                 });
             }
+            Input::JudgedAndAsk(judged) => {
+                self.step(now, judged.batch().connection(), |connection, step| {
+                    connection.judged(step, &judged);
+                    connection.ask();
+                });
+            }
         }
     }
 

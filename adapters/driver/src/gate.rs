@@ -187,12 +187,14 @@ impl Gate {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
     use std::num::NonZeroU32;
     use std::time::Duration;
 
     use ropewalk_core::admission::{Dial, Stage};
 
     use super::*;
+    use crate::mailbox::Closed;
     use crate::tests::any_id;
 
     fn gate(limits: AdmissionLimits) -> (Gate, [Arc<Mailbox>; 2]) {
@@ -210,7 +212,7 @@ mod tests {
     }
 
     fn admitted(mailbox: &Mailbox) -> Vec<Stage> {
-        let mail = mailbox.take().unwrap();
+        let mail = mail(mailbox);
         let stage = |command| {
             let Command::Admitted { stage, .. } = command else {
                 return None;
@@ -218,6 +220,12 @@ mod tests {
             Some(stage)
         };
         mail.into_iter().filter_map(stage).collect()
+    }
+
+    fn mail(mailbox: &Mailbox) -> VecDeque<Command> {
+        let mut mail = VecDeque::new();
+        assert_eq!(mailbox.take(&mut mail), Closed::No);
+        mail
     }
 
     #[test]
@@ -271,13 +279,13 @@ mod tests {
         };
         assert_eq!(gate.call(0, ask), Some(connection));
         assert_eq!(gate.call(1, ask), None);
-        assert!(second.take().unwrap().is_empty());
+        assert!(mail(&second).is_empty());
         gate.call(0, CallRequest::End { connection });
-        let mail = second.take().unwrap();
+        let mail = mail(&second);
         assert!(matches!(mail.front(), Some(Command::CallGranted(id)) if *id == connection));
         assert_eq!(gate.call(0, ask), None);
         gate.shard_ended(1, Instant::ORIGIN);
-        let mail = first.take().unwrap();
+        let mail = mail(&first);
         assert!(matches!(mail.front(), Some(Command::CallGranted(_))));
     }
 
@@ -287,10 +295,10 @@ mod tests {
         let now = Instant::ORIGIN;
         gate.ask(now, 0, AdmissionRequest::TakeBytes(u64::MAX));
         gate.ask(now, 1, AdmissionRequest::TakeBytes(5));
-        assert_eq!(first.take().unwrap().len(), 1);
-        assert!(second.take().unwrap().is_empty());
+        assert_eq!(mail(&first).len(), 1);
+        assert!(mail(&second).is_empty());
         gate.shard_ended(0, now);
-        let mail = second.take().unwrap();
+        let mail = mail(&second);
         assert!(matches!(mail.front(), Some(Command::BytesGranted(5))));
     }
 }

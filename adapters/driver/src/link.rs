@@ -184,9 +184,19 @@ impl Link {
         }
     }
 
-    /// Returns a batch with its verdicts.
+    /// Returns a batch with its verdicts. That leaves a place for another, which is asked for with the same command unless processing is
+    /// paused.
     pub(crate) fn judged(&self, judged: Judged) {
-        self.tell(Command::Judged(judged));
+        let mut shared = self.lock();
+        let command = match (shared.processing, &shared.life) {
+            (Processing::Runs, Life::Runs) => {
+                shared.inbox.asked = shared.inbox.asked.saturating_add(1);
+                Command::JudgedAndAsk(judged)
+            }
+            (Processing::Runs | Processing::Paused, _) => Command::Judged(judged),
+        };
+        drop(shared);
+        self.tell(command);
     }
 
     /// The report, once the connection has ended: `None` if its shard was dropped first.

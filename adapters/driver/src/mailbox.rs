@@ -29,12 +29,16 @@ struct State {
     closed: Closed,
 }
 
+/// Whether the shard is to end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Closed {
+pub(crate) enum Closed {
     #[default]
     No,
     Yes,
 }
+
+/// Room for commands that an emptied box keeps.
+const COMMANDS_KEPT: usize = 128;
 
 /// One request to a shard. A connection's first is [`Command::Open`].
 #[derive(Debug)]
@@ -46,6 +50,8 @@ pub(crate) enum Command {
     SendRest(Arc<Link>, IntoIter<Posted>),
     Ask(Arc<Link>),
     Judged(Judged),
+    /// The same, and the next batch is asked for.
+    JudgedAndAsk(Judged),
     Provided {
         connection: ConnectionId,
         generation: u32,
@@ -97,13 +103,21 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Takes all commands; `None` once the mailbox is closed.
-    pub(crate) fn take(&self) -> Option<VecDeque<Command>> {
+    /// Moves all commands behind those in `mail`. An empty `mail` changes places with the box's own, so that both are used
+    /// again.
+    pub(crate) fn take(&self, mail: &mut VecDeque<Command>) -> Closed {
         let mut state = self.lock();
         match state.closed {
-            Closed::Yes => None,
-            Closed::No => Some(std::mem::take(&mut state.commands)),
+            Closed::Yes => {}
+            Closed::No if mail.is_empty() => {
+                if mail.capacity() > COMMANDS_KEPT {
+                    *mail = VecDeque::new();
+                }
+                std::mem::swap(mail, &mut state.commands);
+            }
+            Closed::No => mail.append(&mut state.commands),
         }
+        state.closed
     }
 
     /// Tells the shard to end. Commands that it has not taken stay for [`drain`](Self::drain).

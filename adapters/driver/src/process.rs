@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use ropewalk_core::settings::{Order, ProcessorSettings};
 use ropewalk_core::{Batch, Judged, Verdict};
 
-use crate::application::{Process, call};
+use crate::application::{Called, Process, call};
 use crate::calls::{Calls, Progress};
 use crate::link::Link;
 use crate::waiters::Key;
@@ -24,7 +24,7 @@ pub(crate) struct Worker {
     /// How many calls there may ever be at once; the core decides how many there are.
     places: u16,
     key: Key,
-    calls: Calls<Judged>,
+    calls: Calls<Judging>,
 }
 
 impl Worker {
@@ -51,8 +51,9 @@ impl Worker {
             }
             match self.link.poll_batch(&mut self.key, cx, places) {
                 Poll::Ready(Some(batch)) => {
-                    let judged = judge(self.process.clone(), batch);
-                    self.calls.begin(Box::pin(judged));
+                    let kept = batch.clone();
+                    let called = call(|| (self.process.0)(batch));
+                    self.calls.begin(Judging { kept, called });
                 }
                 Poll::Ready(None) => return Poll::Ready(()),
                 Poll::Pending => return Poll::Pending,
@@ -67,10 +68,13 @@ impl Future for Worker {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let worker = &mut *self;
         for _ in 0..ROUNDS {
-            worker.calls.register(cx.waker());
             if worker.begin_calls(cx).is_ready() {
                 return Poll::Ready(());
             }
+            if worker.calls.running() == 0 {
+                return Poll::Pending;
+            }
+            worker.calls.register(cx.waker());
             let Worker { link, calls, .. } = worker;
             match calls.poll(|judged| link.judged(judged)) {
                 Progress::Some => {}
@@ -88,16 +92,25 @@ impl Drop for Worker {
     }
 }
 
-async fn judge(process: Process, batch: Batch) -> Judged {
-    let kept = batch.clone();
-    match call(|| (process.0)(batch)).await {
-        Ok(judged) if is_about(&judged, &kept) => judged,
-        Ok(_) => kept.refuse_all(&Verdict::reject(
-            "the processor returned verdicts on another batch",
-        )),
-        Err(panicked) => {
-            kept.refuse_all(&Verdict::reject(format_args!("the processor {panicked}")))
-        }
+/// A call of the processor, and the batch that it is about.
+struct Judging {
+    kept: Batch,
+    called: Called<Judged>,
+}
+
+impl Future for Judging {
+    type Output = Judged;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Judged> {
+        let Self { kept, called } = &mut *self;
+        let refuse = |reason| kept.clone().refuse_all(&reason);
+        Pin::new(called).poll(cx).map(|result| match result {
+            Ok(judged) if is_about(&judged, kept) => judged,
+            Ok(_) => refuse(Verdict::reject(
+                "the processor returned verdicts on another batch",
+            )),
+            Err(panicked) => refuse(Verdict::reject(format_args!("the processor {panicked}"))),
+        })
     }
 }
 

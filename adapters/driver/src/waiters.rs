@@ -1,6 +1,7 @@
 //! Tasks that wait for one condition.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::task::{Context, Waker};
 
 /// The wakers of the tasks that wait, each under the key of the future that waits.
@@ -8,8 +9,19 @@ use std::task::{Context, Waker};
 /// A future that is dropped takes its waker away, so that no number of cancelled waits grows it.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
-    wakers: BTreeMap<u64, Waker>,
+    wakers: Wakers,
     keys: u64,
+}
+
+/// Mostly there is one at most, and it needs no memory of its own.
+#[derive(Debug, Default)]
+struct Wakers {
+    one: Option<(u64, Waker)>,
+    #[allow(
+        clippy::box_collection,
+        reason = "eight bytes where one waits, not 24"
+    )]
+    others: Option<Box<BTreeMap<u64, Waker>>>,
 }
 
 /// A waiting future's key; `None` until it waits for the first time.
@@ -22,32 +34,50 @@ impl Waiters {
             self.keys += 1;
             self.keys
         });
-        self.wakers
-            .entry(key)
-            .and_modify(|waker| waker.clone_from(cx.waker()))
-            .or_insert_with(|| cx.waker().clone());
+        let Wakers { one, others } = &mut self.wakers;
+        match one {
+            Some((known, waker)) if *known == key => waker.clone_from(cx.waker()),
+            None if others.is_none() => *one = Some((key, cx.waker().clone())),
+            Some(_) | None => {
+                let others = others.get_or_insert_default();
+                let waker = others.entry(key).or_insert_with(|| cx.waker().clone());
+                waker.clone_from(cx.waker());
+            }
+        }
     }
 
     /// Forgets `key`.
     pub(crate) fn leave(&mut self, key: Key) {
-        if let Some(key) = key {
-            self.wakers.remove(&key);
+        let Some(key) = key else {
+            return;
+        };
+        let Wakers { one, others } = &mut self.wakers;
+        one.take_if(|(known, _)| *known == key);
+        if let Some(map) = others {
+            map.remove(&key);
+            if map.is_empty() {
+                *others = None;
+            }
         }
     }
 
     /// Takes all wakers out. Wake them when no lock is held.
     pub(crate) fn take(&mut self) -> Wake {
-        Wake(std::mem::take(&mut self.wakers))
+        Wake(mem::take(&mut self.wakers))
     }
 }
 
 /// Wakers to be woken.
 #[must_use]
-pub(crate) struct Wake(BTreeMap<u64, Waker>);
+pub(crate) struct Wake(Wakers);
 
 impl Wake {
     pub(crate) fn wake(self) {
-        for waker in self.0.into_values() {
+        let Wakers { one, others } = self.0;
+        if let Some((_, waker)) = one {
+            waker.wake();
+        }
+        for waker in others.into_iter().flat_map(|it| it.into_values()) {
             waker.wake();
         }
     }

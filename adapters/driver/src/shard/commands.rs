@@ -34,6 +34,7 @@ impl<R: Runtime> Shard<R> {
                 }
             }
             Command::Judged(judged) => self.set.handle(now, Input::Judged(judged)),
+            Command::JudgedAndAsk(judged) => self.set.handle(now, Input::JudgedAndAsk(judged)),
             Command::Provided {
                 connection,
                 generation,
@@ -213,6 +214,7 @@ pub(super) fn abandon(command: Command) {
         Command::SendRest(_, posted) => posted.for_each(Posted::not_sent),
         Command::Ask(_)
         | Command::Judged(_)
+        | Command::JudgedAndAsk(_)
         | Command::Provided { .. }
         | Command::Remove(..)
         | Command::RemoveAll(_)
