@@ -205,7 +205,7 @@ impl ConnectionSet {
                 });
             }
             Input::CallGranted { connection } => {
-                let taken = self.step(now, connection, Connection::call_granted);
+                let taken = self.consumer_step(now, connection, Connection::call_granted);
                 if taken.is_none() {
                     self.out
                         .push_back(Output::Call(CallRequest::End { connection }));
@@ -224,15 +224,15 @@ impl ConnectionSet {
                 });
             }
             Input::Ask { connection } => {
-                self.step(now, connection, |connection, _| connection.ask());
+                self.consumer_step(now, connection, |connection, _| connection.ask());
             }
             Input::Judged(judged) => {
-                self.step(now, judged.batch().connection(), |connection, step| {
-                    connection.judged(step, &judged);
-                });
+                let id = judged.batch().connection();
+                self.consumer_step(now, id, |connection, step| connection.judged(step, &judged));
             }
             Input::JudgedAndAsk(judged) => {
-                self.step(now, judged.batch().connection(), |connection, step| {
+                let id = judged.batch().connection();
+                self.consumer_step(now, id, |connection, step| {
                     connection.judged(step, &judged);
                     connection.ask();
                 });
@@ -440,6 +440,35 @@ impl ConnectionSet {
                 connection.count_stale_input();
             }
         });
+    }
+
+    /// Like `step`, for what a connection's consumer does: mostly nothing follows from that but what the consumer gets next.
+    fn consumer_step<R>(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        change: impl FnOnce(&mut Connection, &mut Step<'_>) -> R,
+    ) -> Option<R> {
+        if !self.get(id)?.is_undisturbed() {
+            return self.step(now, id, change);
+        }
+        let now = self.clamp(now);
+        let connection = self.slots[id.index()].connection.as_mut()?;
+        let before = Share::of(connection);
+        let turn = self.budget.turn(connection.socket());
+        let unread = self.budget.unread_until(now);
+        let mut step = Step::new(now, &mut self.secrets, &mut self.out, turn, unread);
+        step.calls = self.calls;
+        let result = change(connection, &mut step);
+        connection.settle_consumer(&mut step);
+        let after = Share::of(connection);
+        let deadline = connection.inbound_deadline();
+        self.budget.note(id.index, before, after);
+        if let Some((deadline, _)) = deadline {
+            self.arm_until(id.index, deadline);
+        }
+        self.settle_budget();
+        Some(result)
     }
 
     /// Changes one connection, and does what follows from the change.

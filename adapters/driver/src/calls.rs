@@ -114,6 +114,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+    use crate::application::BoxFuture;
     use crate::oneshot::oneshot;
 
     #[derive(Default)]
@@ -127,7 +128,7 @@ mod tests {
 
     #[test]
     fn only_calls_that_were_woken_are_polled_and_places_are_used_again() {
-        let mut calls = Calls::new();
+        let mut calls = Calls::<BoxFuture<&str>>::new();
         let task = Arc::new(Woken::default());
         let waker = Waker::from(Arc::clone(&task));
         let polls = Arc::new(Mutex::new(Vec::new()));

@@ -212,7 +212,7 @@ mod tests {
     }
 
     fn admitted(mailbox: &Mailbox) -> Vec<Stage> {
-        let mail = mail(mailbox);
+        let mail = mail_of(mailbox);
         let stage = |command| {
             let Command::Admitted { stage, .. } = command else {
                 return None;
@@ -222,7 +222,7 @@ mod tests {
         mail.into_iter().filter_map(stage).collect()
     }
 
-    fn mail(mailbox: &Mailbox) -> VecDeque<Command> {
+    fn mail_of(mailbox: &Mailbox) -> VecDeque<Command> {
         let mut mail = VecDeque::new();
         assert_eq!(mailbox.take(&mut mail), Closed::No);
         mail
@@ -279,13 +279,13 @@ mod tests {
         };
         assert_eq!(gate.call(0, ask), Some(connection));
         assert_eq!(gate.call(1, ask), None);
-        assert!(mail(&second).is_empty());
+        assert!(mail_of(&second).is_empty());
         gate.call(0, CallRequest::End { connection });
-        let mail = mail(&second);
+        let mail = mail_of(&second);
         assert!(matches!(mail.front(), Some(Command::CallGranted(id)) if *id == connection));
         assert_eq!(gate.call(0, ask), None);
         gate.shard_ended(1, Instant::ORIGIN);
-        let mail = mail(&first);
+        let mail = mail_of(&first);
         assert!(matches!(mail.front(), Some(Command::CallGranted(_))));
     }
 
@@ -295,10 +295,10 @@ mod tests {
         let now = Instant::ORIGIN;
         gate.ask(now, 0, AdmissionRequest::TakeBytes(u64::MAX));
         gate.ask(now, 1, AdmissionRequest::TakeBytes(5));
-        assert_eq!(mail(&first).len(), 1);
-        assert!(mail(&second).is_empty());
+        assert_eq!(mail_of(&first).len(), 1);
+        assert!(mail_of(&second).is_empty());
         gate.shard_ended(0, now);
-        let mail = mail(&second);
+        let mail = mail_of(&second);
         assert!(matches!(mail.front(), Some(Command::BytesGranted(5))));
     }
 }

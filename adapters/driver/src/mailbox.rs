@@ -98,8 +98,12 @@ impl Mailbox {
             Closed::Yes => return Err(command),
             Closed::No => state.commands.push_back(command),
         }
+        // Of commands that the shard takes together only the first wakes it: whoever left that has woken it or is about to.
+        let is_first = state.commands.len() == 1;
         drop(state);
-        self.ready.notify();
+        if is_first {
+            self.ready.notify();
+        }
         Ok(())
     }
 

@@ -17,10 +17,7 @@ pub(crate) struct Waiters {
 #[derive(Debug, Default)]
 struct Wakers {
     one: Option<(u64, Waker)>,
-    #[allow(
-        clippy::box_collection,
-        reason = "eight bytes where one waits, not 24"
-    )]
+    #[allow(clippy::box_collection, reason = "eight bytes where one waits, not 24")]
     others: Option<Box<BTreeMap<u64, Waker>>>,
 }
 

@@ -397,6 +397,24 @@ impl Connection {
         }
     }
 
+    /// Whether nothing can follow from what the consumer does but what [`settle_consumer`](Self::settle_consumer) sees to: the
+    /// socket is open and read, so that nothing waits until there is room, and no end waits until all is judged.
+    pub(crate) fn is_undisturbed(&self) -> bool {
+        let is_closing = |session: &Session| session.close.is_some();
+        self.life.state() == State::Open
+            && self.reading == Reading::Resumed
+            && self.ending.is_none()
+            && !self.session.as_ref().is_none_or(is_closing)
+    }
+
+    /// As [`settle`](Self::settle), after the consumer changed something and while the connection
+    /// [is undisturbed](Self::is_undisturbed).
+    pub(crate) fn settle_consumer(&mut self, step: &mut Step<'_>) {
+        self.settle_delivery(step);
+        self.settle_workers(step);
+        self.settle_reading(step);
+    }
+
     /// Drops what nobody will take any more.
     fn settle_inbox(&mut self, step: &mut Step<'_>) {
         let ending = self.ending.as_ref();

@@ -216,9 +216,13 @@ impl ConnectionSet {
         let Some((deadline, _)) = self.get(id).and_then(Connection::next_deadline) else {
             return;
         };
-        let armed = self.timers.deadline(id.index);
+        self.arm_until(id.index, deadline);
+    }
+
+    pub(super) fn arm_until(&mut self, slot: u32, deadline: Instant) {
+        let armed = self.timers.deadline(slot);
         if armed.is_none_or(|armed| deadline < armed) {
-            self.timers.set(id.index, deadline);
+            self.timers.set(slot, deadline);
         }
     }
 }
