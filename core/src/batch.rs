@@ -86,8 +86,8 @@ impl Contents {
         }
     }
 
-    /// Takes memory for messages of about `len` bytes that lie in the next `ahead` bytes of a socket, at most for
-    /// `bytes_max` bytes and `count_max` messages: one piece instead of many that double.
+    /// Takes memory for a message of `len` bytes and for those of about that length that lie in the next `ahead` bytes of a socket, at most
+    /// for `bytes_max` bytes and `count_max` messages: one piece instead of many that double.
     pub(crate) fn make_room_ahead(
         &mut self,
         (len, ahead): (usize, usize),
@@ -95,8 +95,8 @@ impl Contents {
     ) {
         /// The shortest header of a frame.
         const HEADER_BYTES: usize = 2;
-        let messages = ahead / (len + HEADER_BYTES);
-        let bytes = (messages * len).min(bytes_max);
+        let messages = 1 + ahead / (len + HEADER_BYTES);
+        let bytes = messages.saturating_mul(len).min(bytes_max);
         self.arena.reserve_exact(bytes);
         self.entries.reserve_exact(messages.min(count_max));
     }

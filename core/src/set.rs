@@ -454,14 +454,14 @@ impl ConnectionSet {
         }
         let now = self.clamp(now);
         let connection = self.slots[id.index()].connection.as_mut()?;
-        let before = Share::of(connection);
+        let before = Share::of_inbound(connection);
         let turn = self.budget.turn(connection.socket());
         let unread = self.budget.unread_until(now);
         let mut step = Step::new(now, &mut self.secrets, &mut self.out, turn, unread);
         step.calls = self.calls;
         let result = change(connection, &mut step);
         connection.settle_consumer(&mut step);
-        let after = Share::of(connection);
+        let after = Share::of_inbound(connection);
         let deadline = connection.inbound_deadline();
         self.budget.note(id.index, before, after);
         if let Some((deadline, _)) = deadline {

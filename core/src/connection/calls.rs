@@ -45,8 +45,10 @@ impl Connection {
             Sharing::Alone => {}
             Sharing::Shared => {
                 let connection = self.id;
-                let end = || Output::Call(CallRequest::End { connection });
-                step.out.extend((0..calls).map(|_| end()));
+                for _ in 0..calls {
+                    let end = CallRequest::End { connection };
+                    step.out.push_back(Output::Call(end));
+                }
             }
         }
     }

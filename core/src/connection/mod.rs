@@ -243,6 +243,12 @@ impl Connection {
         }
         self.end_calls(step, 1);
         self.tally.delivered += (batch.len() - judged.refusals().len()) as u64;
+        if judged.refusals().is_empty() {
+            if let Some(letter) = batch.letter() {
+                self.tell_fate(step, letter, Fate::Delivered);
+            }
+            return;
+        }
         let policy = self.config.settings().retry;
         let mut again = Vec::new();
         let mut delay = Duration::ZERO;
@@ -284,11 +290,6 @@ impl Connection {
                 payload: bytes::Bytes::copy_from_slice(message.as_bytes()),
             };
             self.emit_letter(step, letter);
-        }
-        if let Some(letter) = batch.letter()
-            && judged.refusals().is_empty()
-        {
-            self.tell_fate(step, letter, Fate::Delivered);
         }
         if !again.is_empty() {
             self.inbound
@@ -572,6 +573,11 @@ impl Connection {
             + self.outbound.charged()
             + self.session.as_ref().map_or(0, Session::charged)
             + self.tls.as_ref().map_or(0, |tls| tls.charged())
+    }
+
+    /// The part of [`charged`](Self::charged) that a consumer can change.
+    pub(crate) fn charged_inbound(&self) -> usize {
+        self.inbound.charged()
     }
 
     /// Frees what can be freed without harm: all connections together have held more than they may for a while.
