@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::io::IoSlice;
 use std::sync::Arc;
 
-use crate::connection::{Connection, Sharing, Step, Turn, Unit};
+use crate::connection::{Connection, Kept, Sharing, Step, Turn, Unit};
 use crate::event::{Counters, Reading, State};
 use crate::ids::{ConnectionId, SocketId};
 use crate::io::{CallRequest, Consumer, Input, Output, Shutdown};
@@ -45,6 +45,7 @@ pub struct ConnectionSet {
     plan: Vec<Unit>,
     budget: Budget,
     calls: Sharing,
+    kept: Kept,
 }
 
 #[derive(Debug, Default)]
@@ -71,6 +72,7 @@ impl ConnectionSet {
             plan: Vec::new(),
             budget: Budget::new(),
             calls: Sharing::Alone,
+            kept: Kept::default(),
         }
     }
 
@@ -81,6 +83,15 @@ impl ConnectionSet {
         debug_assert!(self.is_empty(), "calls that run already were not asked for");
         self.calls = Sharing::Shared;
         self
+    }
+
+    /// From now on, `calls` of those that have ended are kept for the next ones, which need not be asked for; at first none is. Those
+    /// beyond are given back ([`Output::Call`]): all of them with 0, which is due when another set waits for a call. Only if the set
+    /// [shares its calls](Self::sharing_calls).
+    pub fn keep_calls(&mut self, calls: u32) {
+        let Self { kept, out, .. } = self;
+        let beyond = kept.limit(calls);
+        out.extend(beyond.map(|connection| Output::Call(CallRequest::End { connection })));
     }
 
     /// Adds a connection, which begins to dial at once.
@@ -104,7 +115,8 @@ impl ConnectionSet {
         let jitter = Jitter::from_state(self.jitter.next_u64());
         let unread = self.budget.unread_until(now);
         let turn = Turn::Everybody;
-        let mut step = Step::new(now, &mut self.secrets, &mut self.out, turn, unread);
+        let (secrets, kept) = (&mut self.secrets, &mut self.kept);
+        let mut step = Step::new(now, secrets, &mut self.out, kept, turn, unread);
         let connection = Connection::new(&mut step, id, target.into(), config, consumer, jitter);
         slot.connection = Some(Box::new(connection));
         self.len += 1;
@@ -457,7 +469,8 @@ impl ConnectionSet {
         let before = Share::of_inbound(connection);
         let turn = self.budget.turn(connection.socket());
         let unread = self.budget.unread_until(now);
-        let mut step = Step::new(now, &mut self.secrets, &mut self.out, turn, unread);
+        let (secrets, kept) = (&mut self.secrets, &mut self.kept);
+        let mut step = Step::new(now, secrets, &mut self.out, kept, turn, unread);
         step.calls = self.calls;
         let result = change(connection, &mut step);
         connection.settle_consumer(&mut step);
@@ -487,7 +500,8 @@ impl ConnectionSet {
         let before = Share::of(connection);
         let turn = self.budget.turn(connection.socket());
         let unread = self.budget.unread_until(now);
-        let mut step = Step::new(now, &mut self.secrets, &mut self.out, turn, unread);
+        let (secrets, kept) = (&mut self.secrets, &mut self.kept);
+        let mut step = Step::new(now, secrets, &mut self.out, kept, turn, unread);
         step.calls = self.calls;
         let result = change(connection, &mut step);
         connection.settle(&mut step);

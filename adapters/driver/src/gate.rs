@@ -16,8 +16,14 @@ use crate::mailbox::{Command, Mailbox};
 pub(crate) struct Gate {
     state: Mutex<State>,
     calls: Mutex<Calls>,
+    calls_kept: u32,
     mailboxes: Vec<Arc<Mailbox>>,
 }
+
+/// All shards together keep at most one in so many of the calls that there may be, so that few are ever recalled.
+const KEPT_PART: u32 = 8;
+/// And a shard at most so many.
+const KEPT_MAX: u32 = 64;
 
 #[derive(Debug)]
 struct State {
@@ -41,8 +47,10 @@ impl Gate {
         processor_calls_max: NonZeroU32,
         mailboxes: Vec<Arc<Mailbox>>,
     ) -> Self {
+        let shards = u32::try_from(mailboxes.len()).unwrap_or(u32::MAX);
         Self {
             calls: Mutex::new(Calls::new(processor_calls_max)),
+            calls_kept: (processor_calls_max.get() / KEPT_PART / shards.max(1)).min(KEPT_MAX),
             state: Mutex::new(State {
                 admission: Admission::new(limits),
                 promised: None,
@@ -92,6 +100,20 @@ impl Gate {
         visit
     }
 
+    /// How many calls that have ended a shard may keep for its next ones. When others wait for them,
+    /// [`Command::CallsRecalled`] is left in its mailbox.
+    pub(crate) fn keep_calls(&self, shard: u32) -> u32 {
+        if self.calls_kept == 0 {
+            return 0;
+        }
+        let mut answer = Answer::Wait;
+        self.visit_calls(|calls| answer = calls.keep(shard));
+        match answer {
+            Answer::Granted => self.calls_kept,
+            Answer::Wait => 0,
+        }
+    }
+
     /// Passes on what a connection of this shard wants of the processor calls. Names it if its call may begin at once;
     /// what others may begin is left in their shards' mailboxes.
     pub(crate) fn call(&self, shard: u32, request: CallRequest) -> Option<ConnectionId> {
@@ -117,6 +139,12 @@ impl Gate {
             .lock()
             .expect("sharing calls does not panic on any input");
         act(&mut calls);
+        // Mailed under the lock, so that whoever keeps calls again is told after that to give them back.
+        while let Some(shard) = calls.poll_recall() {
+            if let Some(mailbox) = self.mailboxes.get(shard as usize) {
+                drop(mailbox.push(Command::CallsRecalled));
+            }
+        }
         while let Some(ticket) = calls.poll_grant() {
             if let Some(mailbox) = self.mailboxes.get(ticket.shard as usize) {
                 // A shard that has ended gives all its calls back when it comes here.

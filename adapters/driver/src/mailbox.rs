@@ -72,6 +72,8 @@ pub(crate) enum Command {
     /// A stored letter goes back to its connection.
     Redrive(Arc<Link>, Box<StoredLetter>),
     CallGranted(ConnectionId),
+    /// Others wait for the calls that the shard keeps.
+    CallsRecalled,
     Snapshot(Arc<Link>, Promise<Snapshot>),
     SnapshotAll(Promise<Vec<Snapshot>>),
 }

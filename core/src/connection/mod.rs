@@ -43,6 +43,7 @@ use crate::time::Instant;
 use crate::workers::Scaled;
 
 use attempt::Attempt;
+pub(crate) use calls::Kept;
 use ending::{Ending, Inbox};
 use receive::InvalidWindow;
 use renegotiation::{Agreed, Negotiation};
@@ -61,6 +62,7 @@ pub(crate) struct Step<'a> {
     pub(crate) turn: Turn,
     /// Whether calls of processors are asked for.
     pub(crate) calls: Sharing,
+    pub(crate) kept: &'a mut Kept,
     /// For how long, in all, the set did not let its sockets be read.
     pub(crate) unread: Duration,
     /// What left the outbound queue in this step.
@@ -91,6 +93,7 @@ impl<'a> Step<'a> {
         now: Instant,
         secrets: &'a mut Secrets,
         out: &'a mut VecDeque<Output>,
+        kept: &'a mut Kept,
         turn: Turn,
         unread: Duration,
     ) -> Self {
@@ -100,6 +103,7 @@ impl<'a> Step<'a> {
             out,
             turn,
             calls: Sharing::Alone,
+            kept,
             unread,
             freed_items: 0,
             freed_bytes: 0,

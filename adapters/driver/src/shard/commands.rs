@@ -80,6 +80,10 @@ impl<R: Runtime> Shard<R> {
             Command::CallGranted(connection) => {
                 self.set.handle(now, Input::CallGranted { connection });
             }
+            Command::CallsRecalled => {
+                self.calls_kept = 0;
+                self.set.keep_calls(0);
+            }
             Command::Snapshot(link, promise) => {
                 // The set's time goes on, so that it knows who is idle.
                 self.perform(now);
@@ -225,6 +229,7 @@ pub(super) fn abandon(command: Command) {
         | Command::BytesGranted(_)
         | Command::Redrive(..)
         | Command::CallGranted(_)
+        | Command::CallsRecalled
         | Command::Snapshot(..)
         | Command::SnapshotAll(_) => {}
     }

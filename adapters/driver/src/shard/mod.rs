@@ -52,6 +52,8 @@ pub(crate) struct Shard<R: Runtime> {
     timer: R::Timer,
     armed: Option<Instant>,
     next_timeout: Option<Instant>,
+    /// How many processor calls the set may keep.
+    calls_kept: u32,
     /// When this shard has promised the admission to come back.
     return_at: Option<Instant>,
     runtime: PhantomData<fn() -> R>,
@@ -92,6 +94,7 @@ impl<R: Runtime> Shard<R> {
             timer: R::timer(),
             armed: None,
             next_timeout: None,
+            calls_kept: 0,
             return_at: None,
             runtime: PhantomData,
         }
