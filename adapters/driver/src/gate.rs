@@ -318,6 +318,38 @@ mod tests {
     }
 
     #[test]
+    fn calls_that_a_shard_keeps_are_recalled_when_another_waits() {
+        let mailboxes: [Arc<Mailbox>; 2] = Default::default();
+        let max = NonZeroU32::new(16).unwrap();
+        let gate = Gate::new(AdmissionLimits::default(), max, mailboxes.to_vec());
+        let [first, second] = mailboxes;
+        let connection = any_id();
+        let ask = CallRequest::Ask {
+            connection,
+            waiting: 1,
+        };
+        assert_eq!(gate.keep_calls(0), 1);
+        for _ in 0..max.get() {
+            assert_eq!(gate.call(1, ask), Some(connection));
+        }
+        assert!(mail_of(&first).is_empty());
+        assert_eq!(gate.call(1, ask), None);
+        let mail = mail_of(&first);
+        assert!(matches!(mail.front(), Some(Command::CallsRecalled)));
+        assert_eq!(gate.keep_calls(0), 0);
+        gate.call(
+            0,
+            CallRequest::Ask {
+                connection,
+                waiting: 2,
+            },
+        );
+        assert!(mail_of(&first).is_empty(), "it keeps nothing any more");
+        gate.call(1, CallRequest::End { connection });
+        assert!(mail_of(&second).len() + mail_of(&first).len() == 1);
+    }
+
+    #[test]
     fn a_shard_that_ends_leaves_its_bytes_to_the_others() {
         let (gate, [first, second]) = gate(AdmissionLimits::default());
         let now = Instant::ORIGIN;

@@ -145,3 +145,49 @@ impl Mailbox {
             .expect("nothing that can panic runs under this lock")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Wake, Waker};
+
+    use super::*;
+    use crate::ready::News;
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn commands_that_wait_together_wake_the_shard_once_and_room_is_used_again() {
+        let mailbox = Mailbox::default();
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut ready = VecDeque::new();
+        let mut mail = VecDeque::new();
+        let mut rooms = Vec::new();
+        for round in 1..=4 {
+            assert_eq!(mailbox.ready.register(&waker, &mut ready), News::Some);
+            assert_eq!(mailbox.take(&mut mail), Closed::No);
+            rooms.push(mail.capacity());
+            mail.clear();
+            assert_eq!(mailbox.ready.register(&waker, &mut ready), News::None);
+            for _ in 0..3 {
+                mailbox.push(Command::BytesGranted(1)).unwrap();
+            }
+            assert_eq!(woken.0.load(Ordering::Relaxed), round);
+        }
+        assert_eq!(rooms[2], rooms[1], "{rooms:?}");
+        assert_eq!(mailbox.take(&mut mail), Closed::No);
+        assert_eq!(mail.len(), 3);
+        mailbox.push(Command::BytesGranted(2)).unwrap();
+        assert_eq!(mailbox.take(&mut mail), Closed::No);
+        assert!(matches!(mail.back(), Some(Command::BytesGranted(2))));
+        assert_eq!(mail.len(), 4);
+    }
+}

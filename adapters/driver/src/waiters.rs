@@ -79,3 +79,42 @@ impl Wake {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl std::task::Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn everybody_who_waits_is_woken_once_and_nobody_who_left() {
+        let woken: [Arc<Woken>; 4] = Default::default();
+        let mut keys = [None; 4];
+        let mut waiters = Waiters::default();
+        for _ in 0..2 {
+            for (key, woken) in keys.iter_mut().zip(&woken) {
+                let waker = Waker::from(Arc::clone(woken));
+                waiters.wait(key, &Context::from_waker(&waker));
+            }
+        }
+        waiters.leave(keys[0]);
+        waiters.leave(keys[2]);
+        // Its place is free, but others wait too.
+        let waker = Waker::from(Arc::clone(&woken[0]));
+        waiters.wait(&mut keys[0], &Context::from_waker(&waker));
+        waiters.take().wake();
+        waiters.take().wake();
+        let counts = woken.each_ref().map(|it| it.0.load(Ordering::Relaxed));
+        assert_eq!(counts, [1, 1, 0, 1]);
+    }
+}

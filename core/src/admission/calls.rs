@@ -238,6 +238,27 @@ mod tests {
         }
     }
 
+    #[test]
+    fn who_keeps_calls_is_told_once_when_somebody_waits() {
+        let mut calls = calls(2);
+        assert_eq!(calls.ask(ticket(0, 0), 1), Answer::Granted);
+        assert_eq!(
+            (calls.keep(0), calls.keep(1)),
+            (Answer::Granted, Answer::Granted)
+        );
+        assert_eq!(calls.ask(ticket(1, 0), 1), Answer::Granted);
+        assert_eq!(calls.poll_recall(), None);
+        assert_eq!(calls.ask(ticket(1, 1), 1), Answer::Wait);
+        assert_eq!(
+            [(); 3].map(|()| calls.poll_recall()),
+            [Some(0), Some(1), None]
+        );
+        assert_eq!(calls.keep(0), Answer::Wait);
+        calls.end(0);
+        assert_eq!(calls.poll_grant(), Some(ticket(1, 1)));
+        assert_eq!(calls.keep(0), Answer::Granted);
+    }
+
     proptest! {
         #[test]
         fn calls_never_exceed_their_number_and_none_is_lost(
