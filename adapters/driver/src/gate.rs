@@ -11,7 +11,7 @@ use ropewalk_core::{AdmissionRequest, CallRequest, ConnectionId, Instant};
 use crate::mailbox::{Command, Mailbox};
 
 /// One [`Admission`] behind a lock, asked on dials and on shares of the byte budget, and [`Calls`] behind another, asked
-/// on batches for processors; neither is asked per message.
+/// on batches for processors whose shard keeps no call for them; neither is asked per message.
 #[derive(Debug)]
 pub(crate) struct Gate {
     state: Mutex<State>,
