@@ -477,7 +477,9 @@ impl ConnectionSet {
         let after = Share::of_inbound(connection);
         let deadline = connection.inbound_deadline();
         self.budget.note(id.index, before, after);
-        if let Some((deadline, _)) = deadline {
+        if let Some((deadline, _)) = deadline
+            && deadline != Instant::FAR_FUTURE
+        {
             self.arm_until(id.index, deadline);
         }
         self.settle_budget();

@@ -405,11 +405,11 @@ impl Connection {
     /// Whether nothing can follow from what the consumer does but what [`settle_consumer`](Self::settle_consumer) sees to: the
     /// socket is open and read, so that nothing waits until there is room, and no end waits until all is judged.
     pub(crate) fn is_undisturbed(&self) -> bool {
-        let is_closing = |session: &Session| session.close.is_some();
+        let is_ending = |session: &Session| session.close.is_some() || session.has_ended;
         self.life.state() == State::Open
             && self.reading == Reading::Resumed
             && self.ending.is_none()
-            && !self.session.as_ref().is_none_or(is_closing)
+            && !self.session.as_ref().is_none_or(is_ending)
     }
 
     /// As [`settle`](Self::settle), after the consumer changed something and while the connection
