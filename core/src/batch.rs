@@ -487,7 +487,7 @@ mod tests {
         let payload = [b'x'; 100];
         let message = |seq| MessageRef::new(Kind::Text, &payload, seq, Instant::ORIGIN);
         // Behind the first message lie nine more, each with a header.
-        contents.make_room_ahead((100, 10 * 102), (10_000, 1_000));
+        contents.make_room_ahead((100, 9 * 102), (10_000, 1_000));
         let taken = (contents.arena.capacity(), contents.entries.capacity());
         for seq in 1..=10 {
             contents.make_room(100, 10_000);
