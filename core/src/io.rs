@@ -76,6 +76,8 @@ pub enum Input {
     },
     /// The processor returned a batch with its verdicts.
     Judged(Judged),
+    /// [`Judged`](Self::Judged) and then [`Ask`](Self::Ask) for the same connection, as one change.
+    JudgedAndAsk(Judged),
     /// A dead letter goes back to its connection's consumer, behind all that waits there; if messages keep only
     /// the order of their keys, behind all of its key. Its fate is told by [`Output::Redriven`]; there is none if
     /// the connection ends first, and its message counts as dropped then.

@@ -9,7 +9,7 @@ use std::io::IoSlice;
 use std::sync::Arc;
 
 use crate::arenas::Arenas;
-use crate::connection::{Connection, Sharing, Step, Turn, Unit};
+use crate::connection::{Connection, Kept, Sharing, Step, Turn, Unit};
 use crate::event::{Counters, Reading, State};
 use crate::ids::{ConnectionId, SocketId};
 use crate::io::{CallRequest, Consumer, Input, Output, Shutdown};
@@ -47,6 +47,7 @@ pub struct ConnectionSet {
     plan: Vec<Unit>,
     budget: Budget,
     calls: Sharing,
+    kept: Kept,
 }
 
 #[derive(Debug, Default)]
@@ -74,6 +75,7 @@ impl ConnectionSet {
             plan: Vec::new(),
             budget: Budget::new(),
             calls: Sharing::Alone,
+            kept: Kept::default(),
         }
     }
 
@@ -84,6 +86,15 @@ impl ConnectionSet {
         debug_assert!(self.is_empty(), "calls that run already were not asked for");
         self.calls = Sharing::Shared;
         self
+    }
+
+    /// From now on, `calls` of those that have ended are kept for the next ones, which need not be asked for; at first none is. Those
+    /// beyond are given back ([`Output::Call`]): all of them with 0, which is due when another set waits for a call. Only if the set
+    /// [shares its calls](Self::sharing_calls).
+    pub fn keep_calls(&mut self, calls: u32) {
+        let Self { kept, out, .. } = self;
+        let beyond = kept.limit(calls);
+        out.extend(beyond.map(|connection| Output::Call(CallRequest::End { connection })));
     }
 
     /// Adds a connection, which begins to dial at once.
@@ -107,8 +118,8 @@ impl ConnectionSet {
         let jitter = Jitter::from_state(self.jitter.next_u64());
         let unread = self.budget.unread_until(now);
         let turn = Turn::Everybody;
-        let (out, arenas) = (&mut self.out, &mut self.arenas);
-        let mut step = Step::new(now, &mut self.secrets, out, arenas, turn, unread);
+        let (out, arenas, kept) = (&mut self.out, &mut self.arenas, &mut self.kept);
+        let mut step = Step::new(now, &mut self.secrets, out, arenas, kept, turn, unread);
         let connection = Connection::new(&mut step, id, target.into(), config, consumer, jitter);
         slot.connection = Some(Box::new(connection));
         self.len += 1;
@@ -230,7 +241,7 @@ impl ConnectionSet {
                 });
             }
             Input::CallGranted { connection } => {
-                let taken = self.step(now, connection, Connection::call_granted);
+                let taken = self.consumer_step(now, connection, Connection::call_granted);
                 if taken.is_none() {
                     self.out
                         .push_back(Output::Call(CallRequest::End { connection }));
@@ -249,11 +260,17 @@ impl ConnectionSet {
                 });
             }
             Input::Ask { connection } => {
-                self.step(now, connection, |connection, _| connection.ask());
+                self.consumer_step(now, connection, |connection, _| connection.ask());
             }
             Input::Judged(judged) => {
-                self.step(now, judged.batch().connection(), |connection, step| {
+                let id = judged.batch().connection();
+                self.consumer_step(now, id, |connection, step| connection.judged(step, &judged));
+            }
+            Input::JudgedAndAsk(judged) => {
+                let id = judged.batch().connection();
+                self.consumer_step(now, id, |connection, step| {
                     connection.judged(step, &judged);
+                    connection.ask();
                 });
             }
         }
@@ -462,6 +479,38 @@ impl ConnectionSet {
         });
     }
 
+    /// Like `step`, for what a connection's consumer does: mostly nothing follows from that but what the consumer gets next.
+    fn consumer_step<R>(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        change: impl FnOnce(&mut Connection, &mut Step<'_>) -> R,
+    ) -> Option<R> {
+        if !self.get(id)?.is_undisturbed() {
+            return self.step(now, id, change);
+        }
+        let now = self.clamp(now);
+        let connection = self.slots[id.index()].connection.as_mut()?;
+        let before = Share::of_inbound(connection);
+        let turn = self.budget.turn(connection.socket());
+        let unread = self.budget.unread_until(now);
+        let (out, arenas, kept) = (&mut self.out, &mut self.arenas, &mut self.kept);
+        let mut step = Step::new(now, &mut self.secrets, out, arenas, kept, turn, unread);
+        step.calls = self.calls;
+        let result = change(connection, &mut step);
+        connection.settle_consumer(&mut step);
+        let after = Share::of_inbound(connection);
+        let deadline = connection.inbound_deadline();
+        self.budget.note(id.index, before, after);
+        if let Some((deadline, _)) = deadline
+            && deadline != Instant::FAR_FUTURE
+        {
+            self.arm_until(id.index, deadline);
+        }
+        self.settle_budget();
+        Some(result)
+    }
+
     /// Changes one connection, and does what follows from the change.
     fn step<R>(
         &mut self,
@@ -478,8 +527,8 @@ impl ConnectionSet {
         let before = Share::of(connection);
         let turn = self.budget.turn(connection.socket());
         let unread = self.budget.unread_until(now);
-        let (out, arenas) = (&mut self.out, &mut self.arenas);
-        let mut step = Step::new(now, &mut self.secrets, out, arenas, turn, unread);
+        let (out, arenas, kept) = (&mut self.out, &mut self.arenas, &mut self.kept);
+        let mut step = Step::new(now, &mut self.secrets, out, arenas, kept, turn, unread);
         step.calls = self.calls;
         let result = change(connection, &mut step);
         connection.settle(&mut step);

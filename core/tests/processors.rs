@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use ropewalk_core::admission::{Answer, Calls, Ticket};
 use ropewalk_core::settings::{Order, ProcessorSettings, WorkerBounds};
 use ropewalk_core::{
-    Batch, Consumer, EventKind, Hooks, Input, MessageRef, PerKey, Settings, Shutdown,
+    Batch, Consumer, EventKind, Hooks, Input, Judged, MessageRef, PerKey, Settings, Shutdown,
     TransportError, TransportErrorKind, Verdict,
 };
 
@@ -52,8 +52,7 @@ fn opened(settings: Settings) -> Pair {
 
 /// Gives the batch back, and asks for another in its place.
 fn judge(pair: &mut Pair, batch: Batch, verdict: impl FnMut(MessageRef<'_>) -> Verdict) {
-    pair.handle(Input::Judged(batch.judge(verdict)));
-    pair.ask();
+    pair.handle(Input::JudgedAndAsk(batch.judge(verdict)));
 }
 
 fn ack(pair: &mut Pair, batch: Batch) {
@@ -176,6 +175,49 @@ fn a_connection_that_ends_gives_its_calls_back() {
         assert_eq!(pair.calls.ask(ticket, 1), Answer::Granted);
         pair.handle(Input::CallGranted { connection: id });
         assert_eq!(pair.calls.running(), 0);
+    }
+}
+
+#[test]
+fn a_call_that_is_kept_is_not_asked_for_and_goes_back_when_it_is_recalled() {
+    let mut pair = opened(settings(Order::Strict, 1));
+    pair.calls_kept_max = 1;
+    for message in ["a1", "a2", "a3"] {
+        pair.receive(&text(message));
+        let [batch] = taken(&mut pair).try_into().unwrap();
+        assert_eq!(pair.calls.running(), 1);
+        ack(&mut pair, batch);
+        assert_eq!(pair.calls.running(), 1, "it is kept");
+    }
+    pair.set.keep_calls(0);
+    pair.drain();
+    assert_eq!(pair.calls.running(), 0);
+}
+
+#[test]
+fn a_verdict_that_asks_is_a_verdict_and_then_an_ask() {
+    let verdicts = || [Verdict::Ack, Verdict::reject("no"), Verdict::retry()];
+    for verdict in verdicts() {
+        for is_more_here in [true, false] {
+            let end = |returned: &dyn Fn(&mut Pair, Judged)| {
+                let mut pair = opened(settings(Order::Strict, 1));
+                pair.receive(&text("a1"));
+                let [batch] = taken(&mut pair).try_into().unwrap();
+                if is_more_here {
+                    pair.receive(&text("a2"));
+                }
+                returned(&mut pair, batch.judge(|_| verdict.clone()));
+                let next: Vec<_> = taken(&mut pair).iter().map(texts).collect();
+                let counters = pair.set.counters(pair.id).unwrap();
+                (next, counters, pair.next_timeout, pair.letters.len())
+            };
+            let at_once = end(&|pair, judged| pair.handle(Input::JudgedAndAsk(judged)));
+            let in_turn = end(&|pair, judged| {
+                pair.handle(Input::Judged(judged));
+                pair.ask();
+            });
+            assert_eq!(at_once, in_turn);
+        }
     }
 }
 
@@ -333,6 +375,7 @@ proptest! {
         order in prop::sample::select(vec![Order::Strict, Order::PerKey, Order::None]),
         max in 1_u16..6,
         calls_max in 1_u32..6,
+        kept_max in 0_u32..4,
         count_max in prop::sample::select(vec![1_usize, 3, 1_024]),
         steps in prop::collection::vec(step(), 1..60),
     ) {
@@ -340,6 +383,7 @@ proptest! {
         settings.batch.count_max = count_max;
         let mut pair = opened(settings);
         pair.calls = Calls::new(NonZeroU32::new(calls_max).unwrap());
+        pair.calls_kept_max = kept_max;
         let mut onlooker = Onlooker { order, unsettled: BTreeMap::new(), running: Vec::new() };
         let mut received = 0;
         let at_most = match order {
@@ -363,7 +407,9 @@ proptest! {
             }
             onlooker.look(&mut pair);
             prop_assert!(onlooker.running.len() <= at_most);
-            prop_assert_eq!(pair.calls.running() as usize, onlooker.running.len());
+            let kept = pair.calls.running() - u32::try_from(onlooker.running.len()).unwrap();
+            prop_assert!(kept <= kept_max);
+            prop_assert!(kept == 0 || pair.calls.waiting() == 0, "kept while somebody waits");
         }
         for _ in 0..10_000 {
             if onlooker.unsettled.is_empty() {
@@ -376,6 +422,8 @@ proptest! {
         let counters = pair.set.counters(pair.id).unwrap();
         prop_assert_eq!(counters.delivered + counters.rejected, received);
         prop_assert_eq!(counters.in_flight_in, 0);
+        pair.set.keep_calls(0);
+        pair.drain();
         prop_assert_eq!((pair.calls.running(), pair.calls.waiting()), (0, 0));
     }
 }

@@ -13,12 +13,13 @@
 
 use std::future::Future;
 use std::io::{self, IoSlice};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use async_io::Async;
 use async_std::io::{Read, Write};
-use async_std::net::{TcpStream, ToSocketAddrs};
+use async_std::net::ToSocketAddrs;
 
 pub use ropewalk_driver::*;
 
@@ -50,9 +51,9 @@ impl Runtime for AsyncStd {
     }
 
     async fn connect(address: SocketAddr) -> io::Result<AsyncStdSocket> {
-        let stream = TcpStream::connect(address).await?;
-        refuse_self_connect(stream.local_addr(), stream.peer_addr())?;
-        stream.set_nodelay(true)?;
+        let stream = Async::<TcpStream>::connect(address).await?;
+        refuse_self_connect(stream.get_ref().local_addr(), stream.get_ref().peer_addr())?;
+        stream.get_ref().set_nodelay(true)?;
         Ok(AsyncStdSocket(stream))
     }
 
@@ -61,13 +62,21 @@ impl Runtime for AsyncStd {
     }
 }
 
-/// A TCP stream of async-std's.
+/// A TCP stream on the reactor that async-std runs on: unlike async-std's own, it tells whether there is more to read.
 #[derive(Debug)]
-pub struct AsyncStdSocket(TcpStream);
+pub struct AsyncStdSocket(Async<TcpStream>);
 
 impl Socket for AsyncStdSocket {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.0).poll_read(cx, buffer)
+    }
+
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.0.poll_readable(cx) {
+            // Told of the event that led to the read just done. Asked again, the reactor looks anew.
+            Poll::Ready(Ok(())) => self.0.poll_readable(cx),
+            other @ (Poll::Ready(Err(_)) | Poll::Pending) => other,
+        }
     }
 
     fn poll_write(
@@ -79,7 +88,7 @@ impl Socket for AsyncStdSocket {
     }
 
     fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.0.shutdown(Shutdown::Write))
+        Poll::Ready(self.0.get_ref().shutdown(Shutdown::Write))
     }
 }
 

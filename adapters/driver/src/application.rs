@@ -58,13 +58,36 @@ pub(crate) fn guard<T>(run: impl FnOnce() -> T) -> Result<T, Panicked> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|payload| Panicked(words(&*payload)))
 }
 
-/// Calls an asynchronous function of the application and waits for it, with panics as errors.
-pub(crate) async fn call<T>(function: impl FnOnce() -> BoxFuture<T>) -> Result<T, Panicked> {
-    Guarded(Some(guard(function)?)).await
+/// Calls an asynchronous function of the application, with panics as errors.
+pub(crate) fn call<T>(function: impl FnOnce() -> BoxFuture<T>) -> Called<T> {
+    match guard(function) {
+        Ok(future) => Called::Runs(Guarded(Some(future))),
+        Err(panicked) => Called::Panicked(Some(panicked)),
+    }
+}
+
+/// What became of a call.
+pub(crate) enum Called<T> {
+    Runs(Guarded<T>),
+    /// Before there was a future.
+    Panicked(Option<Panicked>),
+}
+
+impl<T> Future for Called<T> {
+    type Output = Result<T, Panicked>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Self::Runs(guarded) => Pin::new(guarded).poll(cx),
+            Self::Panicked(panicked) => panicked
+                .take()
+                .map_or(Poll::Pending, |panicked| Poll::Ready(Err(panicked))),
+        }
+    }
 }
 
 /// A future that neither panics nor is dropped outside of a guard.
-struct Guarded<T>(Option<BoxFuture<T>>);
+pub(crate) struct Guarded<T>(Option<BoxFuture<T>>);
 
 impl<T> Guarded<T> {
     /// What it returned counts, whatever its remains do.

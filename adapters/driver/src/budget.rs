@@ -1,6 +1,8 @@
 //! How much a shard does before it lets others run.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use ropewalk_core::Instant;
 
 /// The longest that a shard works in one poll.
 const TIME: Duration = Duration::from_micros(200);
@@ -25,9 +27,9 @@ pub(crate) enum Left {
 }
 
 impl Budget {
-    pub(crate) fn renewed() -> Self {
+    pub(crate) fn renewed(now: Instant) -> Self {
         Self {
-            began: Instant::now(),
+            began: now,
             bytes: BYTES,
         }
     }
@@ -36,17 +38,17 @@ impl Budget {
         self.bytes = self.bytes.saturating_sub(bytes);
     }
 
-    pub(crate) fn left(&self) -> Left {
-        self.left_of(TIME)
+    pub(crate) fn left(&self, now: Instant) -> Left {
+        self.left_of(now, TIME)
     }
 
     /// What is left for the first of two kinds of work, so that it cannot starve the second.
-    pub(crate) fn left_of_half(&self) -> Left {
-        self.left_of(TIME / 2)
+    pub(crate) fn left_of_half(&self, now: Instant) -> Left {
+        self.left_of(now, TIME / 2)
     }
 
-    fn left_of(&self, time: Duration) -> Left {
-        if self.bytes == 0 || self.began.elapsed() >= time {
+    fn left_of(&self, now: Instant, time: Duration) -> Left {
+        if self.bytes == 0 || now.saturating_since(self.began) >= time {
             Left::Nothing
         } else {
             Left::Some

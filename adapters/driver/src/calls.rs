@@ -1,23 +1,24 @@
 //! Several calls of an application's function in one task.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
-use crate::application::BoxFuture;
 use crate::ready::{Queued, ReadyList};
 
 /// Futures that are polled when they were woken, and not when another was.
-pub(crate) struct Calls<T> {
+pub(crate) struct Calls<F> {
     ready: Arc<ReadyList>,
-    places: Vec<Place<T>>,
+    places: Vec<Place<F>>,
     vacant: Vec<u32>,
     woken: Vec<u32>,
 }
 
-struct Place<T> {
+struct Place<F> {
     bell: Arc<Bell>,
     waker: Waker,
-    call: Option<BoxFuture<T>>,
+    call: Option<F>,
 }
 
 /// Puts a place's number on the list of those that were woken.
@@ -37,7 +38,7 @@ impl Wake for Bell {
     }
 }
 
-impl<T> Calls<T> {
+impl<F: Future + Unpin> Calls<F> {
     pub(crate) fn new() -> Self {
         Self {
             ready: Arc::default(),
@@ -52,20 +53,20 @@ impl<T> Calls<T> {
         self.places.len() - self.vacant.len()
     }
 
-    /// To be called before anything is looked at: what is woken from now on wakes `task`.
+    /// To be called before a poll: what is woken from now on wakes `task`.
     pub(crate) fn register(&mut self, task: &Waker) {
         self.ready.register(task, &mut self.woken);
     }
 
     /// Begins a call, which runs when the others are [polled](Self::poll).
-    pub(crate) fn begin(&mut self, call: BoxFuture<T>) {
+    pub(crate) fn begin(&mut self, call: F) {
         let index = self.vacant.pop().unwrap_or_else(|| self.add_place());
         self.places[index as usize].call = Some(call);
         self.woken.push(index);
     }
 
     /// Lets all run that were woken, and takes the results of those that have ended. Whether there was one.
-    pub(crate) fn poll(&mut self, mut take: impl FnMut(T)) -> Progress {
+    pub(crate) fn poll(&mut self, mut take: impl FnMut(F::Output)) -> Progress {
         let mut progress = Progress::None;
         for index in self.woken.drain(..) {
             let place = &mut self.places[index as usize];
@@ -74,7 +75,7 @@ impl<T> Calls<T> {
                 continue;
             };
             let mut context = Context::from_waker(&place.waker);
-            if let Poll::Ready(result) = call.as_mut().poll(&mut context) {
+            if let Poll::Ready(result) = Pin::new(call).poll(&mut context) {
                 place.call = None;
                 self.vacant.push(index);
                 progress = Progress::Some;
@@ -113,6 +114,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+    use crate::application::BoxFuture;
     use crate::oneshot::oneshot;
 
     #[derive(Default)]
@@ -126,7 +128,7 @@ mod tests {
 
     #[test]
     fn only_calls_that_were_woken_are_polled_and_places_are_used_again() {
-        let mut calls = Calls::new();
+        let mut calls = Calls::<BoxFuture<&str>>::new();
         let task = Arc::new(Woken::default());
         let waker = Waker::from(Arc::clone(&task));
         let polls = Arc::new(Mutex::new(Vec::new()));

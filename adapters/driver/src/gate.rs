@@ -11,13 +11,19 @@ use ropewalk_core::{AdmissionRequest, CallRequest, ConnectionId, Instant};
 use crate::mailbox::{Command, Mailbox};
 
 /// One [`Admission`] behind a lock, asked on dials and on shares of the byte budget, and [`Calls`] behind another, asked
-/// on batches for processors; neither is asked per message.
+/// on batches for processors whose shard keeps no call for them; neither is asked per message.
 #[derive(Debug)]
 pub(crate) struct Gate {
     state: Mutex<State>,
     calls: Mutex<Calls>,
+    calls_kept: u32,
     mailboxes: Vec<Arc<Mailbox>>,
 }
+
+/// All shards together keep at most one in so many of the calls that there may be, so that few are ever recalled.
+const KEPT_PART: u32 = 8;
+/// And a shard at most so many.
+const KEPT_MAX: u32 = 64;
 
 #[derive(Debug)]
 struct State {
@@ -41,8 +47,10 @@ impl Gate {
         processor_calls_max: NonZeroU32,
         mailboxes: Vec<Arc<Mailbox>>,
     ) -> Self {
+        let shards = u32::try_from(mailboxes.len()).unwrap_or(u32::MAX);
         Self {
             calls: Mutex::new(Calls::new(processor_calls_max)),
+            calls_kept: (processor_calls_max.get() / KEPT_PART / shards.max(1)).min(KEPT_MAX),
             state: Mutex::new(State {
                 admission: Admission::new(limits),
                 promised: None,
@@ -92,6 +100,20 @@ impl Gate {
         visit
     }
 
+    /// How many calls that have ended a shard may keep for its next ones. When others wait for them,
+    /// [`Command::CallsRecalled`] is left in its mailbox.
+    pub(crate) fn keep_calls(&self, shard: u32) -> u32 {
+        if self.calls_kept == 0 {
+            return 0;
+        }
+        let mut answer = Answer::Wait;
+        self.visit_calls(|calls| answer = calls.keep(shard));
+        match answer {
+            Answer::Granted => self.calls_kept,
+            Answer::Wait => 0,
+        }
+    }
+
     /// Passes on what a connection of this shard wants of the processor calls. Names it if its call may begin at once;
     /// what others may begin is left in their shards' mailboxes.
     pub(crate) fn call(&self, shard: u32, request: CallRequest) -> Option<ConnectionId> {
@@ -117,6 +139,12 @@ impl Gate {
             .lock()
             .expect("sharing calls does not panic on any input");
         act(&mut calls);
+        // Mailed under the lock, so that whoever keeps calls again is told after that to give them back.
+        while let Some(shard) = calls.poll_recall() {
+            if let Some(mailbox) = self.mailboxes.get(shard as usize) {
+                drop(mailbox.push(Command::CallsRecalled));
+            }
+        }
         while let Some(ticket) = calls.poll_grant() {
             if let Some(mailbox) = self.mailboxes.get(ticket.shard as usize) {
                 // A shard that has ended gives all its calls back when it comes here.
@@ -187,12 +215,14 @@ impl Gate {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
     use std::num::NonZeroU32;
     use std::time::Duration;
 
     use ropewalk_core::admission::{Dial, Stage};
 
     use super::*;
+    use crate::mailbox::Closed;
     use crate::tests::any_id;
 
     fn gate(limits: AdmissionLimits) -> (Gate, [Arc<Mailbox>; 2]) {
@@ -210,7 +240,7 @@ mod tests {
     }
 
     fn admitted(mailbox: &Mailbox) -> Vec<Stage> {
-        let mail = mailbox.take().unwrap();
+        let mail = mail_of(mailbox);
         let stage = |command| {
             let Command::Admitted { stage, .. } = command else {
                 return None;
@@ -218,6 +248,12 @@ mod tests {
             Some(stage)
         };
         mail.into_iter().filter_map(stage).collect()
+    }
+
+    fn mail_of(mailbox: &Mailbox) -> VecDeque<Command> {
+        let mut mail = VecDeque::new();
+        assert_eq!(mailbox.take(&mut mail), Closed::No);
+        mail
     }
 
     #[test]
@@ -271,14 +307,46 @@ mod tests {
         };
         assert_eq!(gate.call(0, ask), Some(connection));
         assert_eq!(gate.call(1, ask), None);
-        assert!(second.take().unwrap().is_empty());
+        assert!(mail_of(&second).is_empty());
         gate.call(0, CallRequest::End { connection });
-        let mail = second.take().unwrap();
+        let mail = mail_of(&second);
         assert!(matches!(mail.front(), Some(Command::CallGranted(id)) if *id == connection));
         assert_eq!(gate.call(0, ask), None);
         gate.shard_ended(1, Instant::ORIGIN);
-        let mail = first.take().unwrap();
+        let mail = mail_of(&first);
         assert!(matches!(mail.front(), Some(Command::CallGranted(_))));
+    }
+
+    #[test]
+    fn calls_that_a_shard_keeps_are_recalled_when_another_waits() {
+        let mailboxes: [Arc<Mailbox>; 2] = Default::default();
+        let max = NonZeroU32::new(16).unwrap();
+        let gate = Gate::new(AdmissionLimits::default(), max, mailboxes.to_vec());
+        let [first, second] = mailboxes;
+        let connection = any_id();
+        let ask = CallRequest::Ask {
+            connection,
+            waiting: 1,
+        };
+        assert_eq!(gate.keep_calls(0), 1);
+        for _ in 0..max.get() {
+            assert_eq!(gate.call(1, ask), Some(connection));
+        }
+        assert!(mail_of(&first).is_empty());
+        assert_eq!(gate.call(1, ask), None);
+        let mail = mail_of(&first);
+        assert!(matches!(mail.front(), Some(Command::CallsRecalled)));
+        assert_eq!(gate.keep_calls(0), 0);
+        gate.call(
+            0,
+            CallRequest::Ask {
+                connection,
+                waiting: 2,
+            },
+        );
+        assert!(mail_of(&first).is_empty(), "it keeps nothing any more");
+        gate.call(1, CallRequest::End { connection });
+        assert!(mail_of(&second).len() + mail_of(&first).len() == 1);
     }
 
     #[test]
@@ -287,10 +355,10 @@ mod tests {
         let now = Instant::ORIGIN;
         gate.ask(now, 0, AdmissionRequest::TakeBytes(u64::MAX));
         gate.ask(now, 1, AdmissionRequest::TakeBytes(5));
-        assert_eq!(first.take().unwrap().len(), 1);
-        assert!(second.take().unwrap().is_empty());
+        assert_eq!(mail_of(&first).len(), 1);
+        assert!(mail_of(&second).is_empty());
         gate.shard_ended(0, now);
-        let mail = second.take().unwrap();
+        let mail = mail_of(&second);
         assert!(matches!(mail.front(), Some(Command::BytesGranted(5))));
     }
 }

@@ -98,6 +98,33 @@ impl Link {
     }
 }
 
+impl Shared {
+    /// What the shard is to be told of a batch with its verdicts.
+    fn take_back(&mut self, judged: Judged) -> Command {
+        match (self.processing, &self.life) {
+            (Processing::Runs, Life::Runs) => {
+                self.inbox.asked = self.inbox.asked.saturating_add(1);
+                Command::JudgedAndAsk(judged)
+            }
+            (Processing::Runs | Processing::Paused, _) => Command::Judged(judged),
+        }
+    }
+
+    /// The next batch that is here; `None` once all have been taken and no more will come.
+    fn poll_batch(&mut self) -> Poll<Option<Batch>> {
+        match (self.processing, &self.life) {
+            (Processing::Paused, Life::Runs) => Poll::Pending,
+            (Processing::Runs, Life::Runs) => {
+                let batch = self.inbox.batches.pop_front();
+                batch.map_or(Poll::Pending, |batch| Poll::Ready(Some(batch)))
+            }
+            (Processing::Runs | Processing::Paused, Life::Ended(_)) => {
+                Poll::Ready(self.inbox.batches.pop_front())
+            }
+        }
+    }
+}
+
 // The application's side.
 impl Link {
     /// Leaves a command for the shard.
@@ -162,20 +189,15 @@ impl Link {
         places: u16,
     ) -> Poll<Option<Batch>> {
         let mut shared = self.lock();
-        if let (Processing::Paused, Life::Runs) = (shared.processing, &shared.life) {
-            shared.waiters.wait(key, cx);
-            return Poll::Pending;
+        match shared.poll_batch() {
+            Poll::Ready(batch) => return Poll::Ready(batch),
+            Poll::Pending => shared.waiters.wait(key, cx),
         }
-        if let Some(batch) = shared.inbox.batches.pop_front() {
-            return Poll::Ready(Some(batch));
-        }
-        match shared.life {
-            Life::Ended(_) => return Poll::Ready(None),
-            Life::Runs => {}
-        }
-        let unasked = places.saturating_sub(shared.inbox.asked);
+        let unasked = match shared.processing {
+            Processing::Runs => places.saturating_sub(shared.inbox.asked),
+            Processing::Paused => 0,
+        };
         shared.inbox.asked += unasked;
-        shared.waiters.wait(key, cx);
         drop(shared);
         for _ in 0..unasked {
             self.tell(Command::Ask(Arc::clone(self)));
@@ -199,9 +221,29 @@ impl Link {
         }
     }
 
-    /// Returns a batch with its verdicts.
+    /// Returns a batch with its verdicts. That leaves a place for another, which is asked for with the same command unless processing is
+    /// paused.
     pub(crate) fn judged(&self, judged: Judged) {
-        self.tell(Command::Judged(judged));
+        let command = self.lock().take_back(judged);
+        self.tell(command);
+    }
+
+    /// [`judged`](Self::judged), and then the next batch if it is here: it is asked for already.
+    pub(crate) fn poll_judged(
+        &self,
+        judged: Judged,
+        key: &mut Key,
+        cx: &Context<'_>,
+    ) -> Poll<Option<Batch>> {
+        let mut shared = self.lock();
+        let command = shared.take_back(judged);
+        let next = shared.poll_batch();
+        if next.is_pending() {
+            shared.waiters.wait(key, cx);
+        }
+        drop(shared);
+        self.tell(command);
+        next
     }
 
     /// The report, once the connection has ended: `None` if its shard was dropped first.

@@ -29,12 +29,16 @@ struct State {
     closed: Closed,
 }
 
+/// Whether the shard is to end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Closed {
+pub(crate) enum Closed {
     #[default]
     No,
     Yes,
 }
+
+/// Room for commands that an emptied box keeps.
+const COMMANDS_KEPT: usize = 128;
 
 /// One request to a shard. A connection's first is [`Command::Open`].
 #[derive(Debug)]
@@ -46,6 +50,8 @@ pub(crate) enum Command {
     SendRest(Arc<Link>, IntoIter<Post>),
     Ask(Arc<Link>),
     Judged(Judged),
+    /// The same, and the next batch is asked for.
+    JudgedAndAsk(Judged),
     Provided {
         connection: ConnectionId,
         generation: u32,
@@ -66,6 +72,8 @@ pub(crate) enum Command {
     /// A stored letter goes back to its connection.
     Redrive(Arc<Link>, Box<StoredLetter>),
     CallGranted(ConnectionId),
+    /// Others wait for the calls that the shard keeps.
+    CallsRecalled,
     Snapshot(Arc<Link>, Promise<Snapshot>),
     SnapshotAll(Promise<Vec<Snapshot>>),
 }
@@ -92,18 +100,30 @@ impl Mailbox {
             Closed::Yes => return Err(command),
             Closed::No => state.commands.push_back(command),
         }
+        // Of commands that the shard takes together only the first wakes it: whoever left that has woken it or is about to.
+        let is_first = state.commands.len() == 1;
         drop(state);
-        self.ready.notify();
+        if is_first {
+            self.ready.notify();
+        }
         Ok(())
     }
 
-    /// Takes all commands; `None` once the mailbox is closed.
-    pub(crate) fn take(&self) -> Option<VecDeque<Command>> {
+    /// Moves all commands behind those in `mail`. An empty `mail` changes places with the box's own, so that both are used
+    /// again.
+    pub(crate) fn take(&self, mail: &mut VecDeque<Command>) -> Closed {
         let mut state = self.lock();
         match state.closed {
-            Closed::Yes => None,
-            Closed::No => Some(std::mem::take(&mut state.commands)),
+            Closed::Yes => {}
+            Closed::No if mail.is_empty() => {
+                if mail.capacity() > COMMANDS_KEPT {
+                    *mail = VecDeque::new();
+                }
+                std::mem::swap(mail, &mut state.commands);
+            }
+            Closed::No => mail.append(&mut state.commands),
         }
+        state.closed
     }
 
     /// Tells the shard to end. Commands that it has not taken stay for [`drain`](Self::drain).
@@ -123,5 +143,51 @@ impl Mailbox {
         self.state
             .lock()
             .expect("nothing that can panic runs under this lock")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Wake, Waker};
+
+    use super::*;
+    use crate::ready::News;
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn commands_that_wait_together_wake_the_shard_once_and_room_is_used_again() {
+        let mailbox = Mailbox::default();
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut ready = VecDeque::new();
+        let mut mail = VecDeque::new();
+        let mut rooms = Vec::new();
+        for round in 1..=4 {
+            assert_eq!(mailbox.ready.register(&waker, &mut ready), News::Some);
+            assert_eq!(mailbox.take(&mut mail), Closed::No);
+            rooms.push(mail.capacity());
+            mail.clear();
+            assert_eq!(mailbox.ready.register(&waker, &mut ready), News::None);
+            for _ in 0..3 {
+                mailbox.push(Command::BytesGranted(1)).unwrap();
+            }
+            assert_eq!(woken.0.load(Ordering::Relaxed), round);
+        }
+        assert_eq!(rooms[2], rooms[1], "{rooms:?}");
+        assert_eq!(mailbox.take(&mut mail), Closed::No);
+        assert_eq!(mail.len(), 3);
+        mailbox.push(Command::BytesGranted(2)).unwrap();
+        assert_eq!(mailbox.take(&mut mail), Closed::No);
+        assert!(matches!(mail.back(), Some(Command::BytesGranted(2))));
+        assert_eq!(mail.len(), 4);
     }
 }

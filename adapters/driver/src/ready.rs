@@ -25,6 +25,13 @@ struct State {
 #[derive(Debug, Default)]
 pub(crate) struct Queued(AtomicBool);
 
+/// Whether anything may have come since the last look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    Some,
+    None,
+}
+
 impl Queued {
     /// Marks it; whether it was not marked before.
     pub(crate) fn mark(&self) -> bool {
@@ -55,17 +62,20 @@ impl ReadyList {
         wake(task);
     }
 
-    /// Leaves `task` to be woken by whatever comes from now on, and moves what has come to `ready`.
-    pub(crate) fn register(&self, task: &Waker, ready: &mut impl Extend<u32>) {
+    /// Leaves `task` to be woken by whatever comes from now on, and moves what has come to `ready`. Whoever comes takes the
+    /// waker, so while there is one still, nothing has come since the last time, here or where others keep it.
+    pub(crate) fn register(&self, task: &Waker, ready: &mut impl Extend<u32>) -> News {
         let mut state = self.lock();
-        match &state.task {
-            Some(known) if known.will_wake(task) => {}
-            Some(_) | None => state.task = Some(task.clone()),
+        if let Some(known) = &mut state.task {
+            known.clone_from(task);
+            return News::None;
         }
+        state.task = Some(task.clone());
         ready.extend(state.woken.drain(..));
         if state.woken.capacity() > WOKEN_KEPT {
             state.woken = Vec::new();
         }
+        News::Some
     }
 
     /// Forgets the task. It has ended.

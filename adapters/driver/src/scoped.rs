@@ -59,8 +59,12 @@ impl Future for Leashed {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let ended = match &mut *lock(&self.leash) {
-            Leash::Running(waker) => {
-                *waker = Some(cx.waker().clone());
+            Leash::Running(Some(waker)) => {
+                waker.clone_from(cx.waker());
+                None
+            }
+            Leash::Running(none @ None) => {
+                *none = Some(cx.waker().clone());
                 None
             }
             Leash::Ended => Some(()),

@@ -12,8 +12,8 @@ const LONGEST_EVERY: u64 = 8;
 
 /// Shares a number of processor calls among connections by what they have waiting: busy connections get more.
 ///
-/// It stands beside all the shards, usually behind a mutex, and is asked once a batch. After every change, call
-/// [`poll_grant`](Self::poll_grant) until it returns `None`. Every operation is O(log n) in the number of connections that wait.
+/// It stands beside all the shards, usually behind a mutex, and is asked once a batch, or less often by shards that keep calls. After every
+/// change, call [`poll_grant`](Self::poll_grant) and [`poll_recall`](Self::poll_recall) until they return `None`. Every operation is O(log n) in the number of connections that wait.
 #[derive(Clone, Debug)]
 pub struct Calls {
     max: u32,
@@ -22,6 +22,8 @@ pub struct Calls {
     waiting: BTreeMap<Ticket, Wish>,
     by_need: BTreeSet<(Reverse<u32>, u64, Ticket)>,
     by_age: BTreeSet<(u64, Ticket)>,
+    /// Shards that may keep calls.
+    keeping: BTreeSet<u32>,
     wishes: u64,
     granted: u64,
 }
@@ -52,6 +54,7 @@ impl Calls {
             waiting: BTreeMap::new(),
             by_need: BTreeSet::new(),
             by_age: BTreeSet::new(),
+            keeping: BTreeSet::new(),
             wishes: 0,
             granted: 0,
         }
@@ -78,6 +81,24 @@ impl Calls {
         Answer::Wait
     }
 
+    /// The shard would keep calls that have ended for its next ones ([`ConnectionSet::keep_calls`](crate::ConnectionSet::keep_calls)); they
+    /// count as being under way. Whether it may: nobody waits.
+    pub fn keep(&mut self, shard: u32) -> Answer {
+        if !self.waiting.is_empty() {
+            return Answer::Wait;
+        }
+        self.keeping.insert(shard);
+        Answer::Granted
+    }
+
+    /// The next shard that has to give back what it keeps, and may keep nothing more: somebody waits.
+    pub fn poll_recall(&mut self) -> Option<u32> {
+        if self.waiting.is_empty() {
+            return None;
+        }
+        self.keeping.pop_first()
+    }
+
     /// One of the shard's calls has ended.
     pub fn end(&mut self, shard: u32) {
         let running = self.running.get_mut(&shard);
@@ -85,11 +106,9 @@ impl Calls {
         let Some(running) = running else {
             return;
         };
+        // The shard's next call needs no new place.
         *running -= 1;
         self.running_in_all -= 1;
-        if *running == 0 {
-            self.running.remove(&shard);
-        }
     }
 
     /// The connection waits no more. A grant that crosses with this is ended like any call.
@@ -100,6 +119,7 @@ impl Calls {
     /// The shard is gone, with its calls and wishes.
     pub fn shard_ended(&mut self, shard: u32) {
         self.running_in_all -= self.running.remove(&shard).unwrap_or(0);
+        self.keeping.remove(&shard);
         let gone: Vec<_> = self
             .waiting
             .keys()
@@ -216,6 +236,27 @@ mod tests {
             }
             assert!(turn + 1 < LONGEST_EVERY, "it waits for ever");
         }
+    }
+
+    #[test]
+    fn who_keeps_calls_is_told_once_when_somebody_waits() {
+        let mut calls = calls(2);
+        assert_eq!(calls.ask(ticket(0, 0), 1), Answer::Granted);
+        assert_eq!(
+            (calls.keep(0), calls.keep(1)),
+            (Answer::Granted, Answer::Granted)
+        );
+        assert_eq!(calls.ask(ticket(1, 0), 1), Answer::Granted);
+        assert_eq!(calls.poll_recall(), None);
+        assert_eq!(calls.ask(ticket(1, 1), 1), Answer::Wait);
+        assert_eq!(
+            [(); 3].map(|()| calls.poll_recall()),
+            [Some(0), Some(1), None]
+        );
+        assert_eq!(calls.keep(0), Answer::Wait);
+        calls.end(0);
+        assert_eq!(calls.poll_grant(), Some(ticket(1, 1)));
+        assert_eq!(calls.keep(0), Answer::Granted);
     }
 
     proptest! {

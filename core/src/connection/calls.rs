@@ -1,9 +1,26 @@
 //! When a processor's next call may begin, if all connections share a number of calls.
 
+use crate::ids::ConnectionId;
 use crate::inbound::Place;
 use crate::io::{CallRequest, Consumer, Output};
 
 use super::{Connection, Sharing, Step};
+
+/// Calls that have ended and are kept for the next ones, so that these need not be asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    max: usize,
+    /// Whose they were.
+    calls: Vec<ConnectionId>,
+}
+
+impl Kept {
+    /// Keeps so many from now on; returns one after the other that is too many.
+    pub(crate) fn limit(&mut self, max: u32) -> impl Iterator<Item = ConnectionId> {
+        self.max = usize::try_from(max).unwrap_or(usize::MAX);
+        self.calls.drain(self.max.min(self.calls.len())..)
+    }
+}
 
 impl Connection {
     /// Whether a call may begin now; if not, it is asked for.
@@ -21,6 +38,7 @@ impl Connection {
             }
             // Said again when there is twice as much: at most 32 times, however many messages come.
             Place::Asked(before) if before >= magnitude => return false,
+            Place::Unasked if step.kept.calls.pop().is_some() => return true,
             Place::Asked(_) | Place::Unasked => {}
         }
         self.inbound.set_place(Place::Asked(magnitude));
@@ -45,8 +63,14 @@ impl Connection {
             Sharing::Alone => {}
             Sharing::Shared => {
                 let connection = self.id;
-                let end = || Output::Call(CallRequest::End { connection });
-                step.out.extend((0..calls).map(|_| end()));
+                for _ in 0..calls {
+                    if step.kept.calls.len() < step.kept.max {
+                        step.kept.calls.push(connection);
+                        continue;
+                    }
+                    let end = CallRequest::End { connection };
+                    step.out.push_back(Output::Call(end));
+                }
             }
         }
     }

@@ -158,7 +158,7 @@ impl Connection {
     }
 
     /// Only a consumer that waits makes a deadline of what lingers or is to be tried again.
-    fn inbound_deadline(&self) -> Option<(Instant, TimerKind)> {
+    pub(crate) fn inbound_deadline(&self) -> Option<(Instant, TimerKind)> {
         if !self.inbound.is_asked_for() {
             return None;
         }

@@ -44,6 +44,7 @@ use crate::time::Instant;
 use crate::workers::Scaled;
 
 use attempt::Attempt;
+pub(crate) use calls::Kept;
 use ending::{Ending, Inbox};
 use receive::InvalidWindow;
 use renegotiation::{Agreed, Negotiation};
@@ -63,6 +64,7 @@ pub(crate) struct Step<'a> {
     pub(crate) turn: Turn,
     /// Whether calls of processors are asked for.
     pub(crate) calls: Sharing,
+    pub(crate) kept: &'a mut Kept,
     /// For how long, in all, the set did not let its sockets be read.
     pub(crate) unread: Duration,
     /// What left the outbound queue in this step.
@@ -94,6 +96,7 @@ impl<'a> Step<'a> {
         secrets: &'a mut Secrets,
         out: &'a mut VecDeque<Output>,
         arenas: &'a mut Arenas,
+        kept: &'a mut Kept,
         turn: Turn,
         unread: Duration,
     ) -> Self {
@@ -104,6 +107,7 @@ impl<'a> Step<'a> {
             arenas,
             turn,
             calls: Sharing::Alone,
+            kept,
             unread,
             freed_items: 0,
             freed_bytes: 0,
@@ -247,6 +251,12 @@ impl Connection {
         }
         self.end_calls(step, 1);
         self.tally.delivered += (batch.len() - judged.refusals().len()) as u64;
+        if judged.refusals().is_empty() {
+            if let Some(letter) = batch.letter() {
+                self.tell_fate(step, letter, Fate::Delivered);
+            }
+            return;
+        }
         let policy = self.config.settings().retry;
         let mut again = Vec::new();
         let mut delay = Duration::ZERO;
@@ -288,11 +298,6 @@ impl Connection {
                 payload: bytes::Bytes::copy_from_slice(message.as_bytes()),
             };
             self.emit_letter(step, letter);
-        }
-        if let Some(letter) = batch.letter()
-            && judged.refusals().is_empty()
-        {
-            self.tell_fate(step, letter, Fate::Delivered);
         }
         if !again.is_empty() {
             self.inbound
@@ -399,6 +404,24 @@ impl Connection {
                 bytes: std::mem::take(&mut step.freed_bytes),
             });
         }
+    }
+
+    /// Whether nothing can follow from what the consumer does but what [`settle_consumer`](Self::settle_consumer) sees to: the
+    /// socket is open and read, so that nothing waits until there is room, and no end waits until all is judged.
+    pub(crate) fn is_undisturbed(&self) -> bool {
+        let is_ending = |session: &Session| session.close.is_some() || session.has_ended;
+        self.life.state() == State::Open
+            && self.reading == Reading::Resumed
+            && self.ending.is_none()
+            && !self.session.as_ref().is_none_or(is_ending)
+    }
+
+    /// As [`settle`](Self::settle), after the consumer changed something and while the connection
+    /// [is undisturbed](Self::is_undisturbed).
+    pub(crate) fn settle_consumer(&mut self, step: &mut Step<'_>) {
+        self.settle_delivery(step);
+        self.settle_workers(step);
+        self.settle_reading(step);
     }
 
     /// Drops what nobody will take any more.
@@ -559,6 +582,11 @@ impl Connection {
             + self.outbound.charged()
             + self.session.as_ref().map_or(0, Session::charged)
             + self.tls.as_ref().map_or(0, |tls| tls.charged())
+    }
+
+    /// The part of [`charged`](Self::charged) that a consumer can change.
+    pub(crate) fn charged_inbound(&self) -> usize {
+        self.inbound.charged()
     }
 
     /// Frees what can be freed without harm: all connections together have held more than they may for a while.

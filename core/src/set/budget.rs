@@ -82,7 +82,7 @@ impl Budget {
 
     /// Notes what a step did to a connection's charge, and to whether it has to be read.
     pub(super) fn note(&mut self, slot: u32, before: Share, after: Share) {
-        self.charged = self.charged - before.charged + after.charged;
+        self.charged = self.charged + after.charged - before.charged;
         match (before.has_begun, after.has_begun) {
             (false, true) => drop(self.begun.insert(slot)),
             (true, false) => drop(self.begun.remove(&slot)),
@@ -116,6 +116,14 @@ impl Share {
     pub(super) fn of(connection: &Connection) -> Self {
         Self {
             charged: connection.charged() as u64,
+            has_begun: connection.has_begun_to_receive(),
+        }
+    }
+
+    /// The part of it that a consumer can change: only the difference between two of them means something.
+    pub(super) fn of_inbound(connection: &Connection) -> Self {
+        Self {
+            charged: connection.charged_inbound() as u64,
             has_begun: connection.has_begun_to_receive(),
         }
     }
@@ -216,9 +224,13 @@ impl ConnectionSet {
         let Some((deadline, _)) = self.get(id).and_then(Connection::next_deadline) else {
             return;
         };
-        let armed = self.timers.deadline(id.index);
+        self.arm_until(id.index, deadline);
+    }
+
+    pub(super) fn arm_until(&mut self, slot: u32, deadline: Instant) {
+        let armed = self.timers.deadline(slot);
         if armed.is_none_or(|armed| deadline < armed) {
-            self.timers.set(id.index, deadline);
+            self.timers.set(slot, deadline);
         }
     }
 }

@@ -25,6 +25,8 @@ pub struct Pair {
     pub admission: Admission,
     /// The calls of processors; a test may replace them before the first message.
     pub calls: Calls,
+    /// How many calls the set is to keep, as long as nobody waits.
+    pub calls_kept_max: u32,
     pub now: Instant,
     pub id: ConnectionId,
     /// The socket that was dialled last, until it is aborted.
@@ -71,6 +73,7 @@ impl Pair {
             set,
             admission: Admission::new(AdmissionLimits::default()),
             calls: Calls::new(NonZeroU32::MAX),
+            calls_kept_max: 0,
             now,
             id,
             socket: None,
@@ -312,6 +315,12 @@ impl Pair {
                 None
             }
         };
+        if granted.is_some() && self.calls.keep(0) == Answer::Granted {
+            self.set.keep_calls(self.calls_kept_max);
+        }
+        while self.calls.poll_recall().is_some() {
+            self.set.keep_calls(0);
+        }
         let next = self.calls.poll_grant().map(|ticket| ticket.connection);
         for connection in granted.into_iter().chain(next) {
             self.set.handle(self.now, Input::CallGranted { connection });

@@ -35,6 +35,7 @@ impl<R: Runtime> Shard<R> {
                 }
             }
             Command::Judged(judged) => self.set.handle(now, Input::Judged(judged)),
+            Command::JudgedAndAsk(judged) => self.set.handle(now, Input::JudgedAndAsk(judged)),
             Command::Provided {
                 connection,
                 generation,
@@ -79,6 +80,10 @@ impl<R: Runtime> Shard<R> {
             Command::Redrive(link, letter) => self.redrive(now, &link, &letter),
             Command::CallGranted(connection) => {
                 self.set.handle(now, Input::CallGranted { connection });
+            }
+            Command::CallsRecalled => {
+                self.calls_kept = 0;
+                self.set.keep_calls(0);
             }
             Command::Snapshot(link, promise) => {
                 // The set's time goes on, so that it knows who is idle.
@@ -246,6 +251,7 @@ pub(super) fn abandon(command: Command) {
         Command::SendRest(_, posted) => posted.for_each(Post::not_sent),
         Command::Ask(_)
         | Command::Judged(_)
+        | Command::JudgedAndAsk(_)
         | Command::Provided { .. }
         | Command::Remove(..)
         | Command::RemoveAll(_)
@@ -256,6 +262,7 @@ pub(super) fn abandon(command: Command) {
         | Command::BytesGranted(_)
         | Command::Redrive(..)
         | Command::CallGranted(_)
+        | Command::CallsRecalled
         | Command::Snapshot(..)
         | Command::SnapshotAll(_) => {}
     }

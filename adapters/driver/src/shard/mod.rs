@@ -21,7 +21,8 @@ use ropewalk_core::{ConnectionId, ConnectionSet, Input, Instant, Seed, Shutdown,
 
 use crate::budget::{Budget, Left};
 use crate::gate::Visit;
-use crate::mailbox::{Command, Mailbox};
+use crate::mailbox::{Closed, Command, Mailbox};
+use crate::ready::News;
 use crate::runtime::{Runtime, Timer};
 use crate::scope::Common;
 use crate::slots::Slots;
@@ -47,6 +48,8 @@ pub(crate) struct Shard<R: Runtime> {
     timer: R::Timer,
     armed: Option<Instant>,
     next_timeout: Option<Instant>,
+    /// How many processor calls the set may keep.
+    calls_kept: u32,
     /// When this shard has promised the admission to come back.
     return_at: Option<Instant>,
     runtime: PhantomData<fn() -> R>,
@@ -64,10 +67,11 @@ impl<R: Runtime> Shard<R> {
             mail: VecDeque::new(),
             writes: Vec::new(),
             buffer: vec![0; READ_BUFFER].into(),
-            budget: Budget::renewed(),
+            budget: Budget::renewed(Instant::ORIGIN),
             timer: R::timer(),
             armed: None,
             next_timeout: None,
+            calls_kept: 0,
             return_at: None,
             runtime: PhantomData,
         }
@@ -77,6 +81,11 @@ impl<R: Runtime> Shard<R> {
     /// it. The clock decides; the timer only wakes.
     fn advance(&mut self) -> Instant {
         let now = self.common.clock.now();
+        self.do_due(now);
+        now
+    }
+
+    fn do_due(&mut self, now: Instant) {
         if self.next_timeout.is_some_and(|at| at.is_due(now)) {
             self.set.handle(now, Input::Timeout);
             self.perform(now);
@@ -85,31 +94,33 @@ impl<R: Runtime> Shard<R> {
             let visit = self.common.gate.come_back(now);
             self.note_return(&visit);
         }
-        now
     }
 
-    fn work(&mut self) -> Left {
+    /// Works until there is nothing to do or the budget is used up; returns the time. The clock is read once for each thing that is
+    /// done.
+    fn work(&mut self, mut now: Instant) -> Instant {
+        self.do_due(now);
         while let Some(command) = self.mail.pop_front() {
-            let now = self.advance();
             self.obey(now, command);
             self.perform(now);
-            if self.budget.left_of_half() == Left::Nothing {
+            now = self.advance();
+            if self.budget.left_of_half(now) == Left::Nothing {
                 break;
             }
         }
-        self.write_all();
+        now = self.write_all(now);
         while let Some(index) = self.slots.next() {
-            self.turn(index);
-            self.write_all();
-            if self.budget.left() == Left::Nothing {
-                return Left::Nothing;
+            self.turn(now, index);
+            now = self.advance();
+            now = self.write_all(now);
+            if self.budget.left(now) == Left::Nothing {
+                break;
             }
         }
-        self.budget.left()
+        now
     }
 
-    fn has_work(&self) -> bool {
-        let now = self.common.clock.now();
+    fn has_work(&self, now: Instant) -> bool {
         let is_due = |at: &Instant| at.is_due(now);
         !self.mail.is_empty()
             || !self.slots.ready.is_empty()
@@ -156,31 +167,29 @@ impl<R: Runtime> Future for Shard<R> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let shard = &mut *self;
-        shard.budget = Budget::renewed();
+        let mut now = shard.common.clock.now();
+        shard.budget = Budget::renewed(now);
         loop {
             // The waker is left before anything is looked at: what comes later wakes, what came before is seen.
-            shard
-                .mailbox
-                .ready
-                .register(cx.waker(), &mut shard.slots.ready);
-            let Some(mut mail) = shard.mailbox.take() else {
-                return Poll::Ready(());
-            };
-            if shard.mail.is_empty() {
-                shard.mail = mail;
-            } else {
-                shard.mail.append(&mut mail);
+            let ready = &mut shard.slots.ready;
+            match shard.mailbox.ready.register(cx.waker(), ready) {
+                News::Some => match shard.mailbox.take(&mut shard.mail) {
+                    Closed::Yes => return Poll::Ready(()),
+                    Closed::No => {}
+                },
+                News::None => {}
             }
-            if !shard.has_work() {
+            if !shard.has_work(now) {
                 if shard.poll_timer(cx).is_pending() {
                     return Poll::Pending;
                 }
-                if shard.budget.left() == Left::Some {
+                now = shard.common.clock.now();
+                if shard.budget.left(now) == Left::Some {
                     continue;
                 }
             }
-            shard.advance();
-            if shard.work() == Left::Nothing {
+            now = shard.work(now);
+            if shard.budget.left(now) == Left::Nothing {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }

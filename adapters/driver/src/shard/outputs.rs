@@ -29,6 +29,10 @@ impl<R: Runtime> Shard<R> {
                 Output::Call(request) => {
                     if let Some(connection) = self.common.gate.call(self.number, request) {
                         self.set.handle(now, Input::CallGranted { connection });
+                        if self.calls_kept == 0 {
+                            self.calls_kept = self.common.gate.keep_calls(self.number);
+                            self.set.keep_calls(self.calls_kept);
+                        }
                     }
                 }
                 Output::Resolve {

@@ -24,8 +24,7 @@ enum Read {
 
 impl<R: Runtime> Shard<R> {
     /// Gives one place its turn.
-    pub(super) fn turn(&mut self, index: u32) {
-        let now = self.advance();
+    pub(super) fn turn(&mut self, now: Instant, index: u32) {
         let slot = self.slots.slot(index);
         let mut cx = Context::from_waker(&slot.waker);
         match &mut slot.work {
@@ -68,27 +67,29 @@ impl<R: Runtime> Shard<R> {
             }
             Work::Open(open) => {
                 let socket = open.socket;
-                self.serve(index, socket);
+                self.serve(now, index, socket);
             }
         }
     }
 
-    /// Writes what waits on all sockets that the core has named.
-    pub(super) fn write_all(&mut self) {
+    /// Writes what waits on all sockets that the core has named; returns the time.
+    pub(super) fn write_all(&mut self, mut now: Instant) -> Instant {
         while let Some(socket) = self.writes.pop() {
             if let Some(index) = self.place_of(socket) {
-                self.write(index, socket);
+                self.write(now, index, socket);
+                now = self.advance();
             }
         }
+        now
     }
 
-    fn serve(&mut self, index: u32, socket: SocketId) {
+    fn serve(&mut self, mut now: Instant, index: u32, socket: SocketId) {
         if let Some((open, _)) = self.slots.open(index)
             && matches!(open.writing, Writing::Blocked | Writing::Ending)
         {
-            self.write(index, socket);
+            self.write(now, index, socket);
+            now = self.advance();
         }
-        let now = self.advance();
         match self.read(now, index, socket) {
             Read::Done => {}
             Read::More => self.slots.schedule(index),
@@ -101,8 +102,7 @@ impl<R: Runtime> Shard<R> {
     }
 
     /// Writes until nothing is left or the socket takes no more.
-    fn write(&mut self, index: u32, socket: SocketId) {
-        let now = self.advance();
+    fn write(&mut self, now: Instant, index: u32, socket: SocketId) {
         let mut written = 0;
         let result = loop {
             let Some((open, waker)) = self.slots.open(index) else {
@@ -151,8 +151,8 @@ impl<R: Runtime> Shard<R> {
         self.perform(now);
         if let Err(error) = result {
             // What the peer sent before it went may say why it went.
-            while self.budget.left() == Left::Some
-                && matches!(self.read(now, index, socket), Read::More)
+            while matches!(self.read(now, index, socket), Read::More)
+                && self.budget.left(self.common.clock.now()) == Left::Some
             {}
             self.fail(socket, &error);
         }
