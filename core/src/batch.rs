@@ -120,11 +120,11 @@ impl Contents {
     ) -> (usize, usize) {
         /// The shortest header of a frame.
         const HEADER_BYTES: usize = 2;
-        /// Where so much comes at once, as much again is about to, and a little more.
+        /// Where so much comes at once, as much again is about to.
         const PLENTY: usize = 32 << 10;
         let ahead = match ahead {
             ..PLENTY => ahead,
-            PLENTY.. => 2 * ahead + ahead / 4,
+            PLENTY.. => 2 * ahead,
         };
         let messages = (ahead / (len + HEADER_BYTES) + 1).min(count_max);
         ((messages * len).min(bytes_max), messages)
@@ -176,33 +176,22 @@ impl Contents {
         is_easy
     }
 
-    /// Gives back what was taken ahead for messages that did not come.
-    pub(crate) fn shrink_to_about_twice(&mut self) {
+    /// Gives back what was taken ahead for messages that did not come. Memory that is used again is not worth that.
+    pub(crate) fn shrink_to_twice(&mut self) {
         if self.is_spare {
             return;
         }
-        fn shrink<T>(it: &mut Vec<T>) {
-            let bound = 2 * it.len() + it.len() / 4;
-            if it.capacity() > bound {
-                it.shrink_to(bound);
-            }
-        }
-        shrink(&mut self.arena);
-        shrink(&mut self.entries);
+        self.arena.shrink_to(2 * self.arena.len());
+        self.entries.shrink_to(2 * self.entries.len());
     }
 
-    /// Gives back what was taken ahead, unless it is little: nothing more comes in.
+    /// Gives back what was taken ahead: nothing more comes in. Memory that is used again may be too large by half.
     pub(crate) fn shrink(&mut self) {
-        fn shrink<T>(it: &mut Vec<T>) {
-            if it.capacity() - it.len() > it.len() / 8 {
-                it.shrink_to_fit();
-            }
-        }
-        if self.is_spare {
+        if self.is_spare && self.arena.capacity() / 2 <= self.arena.len() {
             return;
         }
-        shrink(&mut self.arena);
-        shrink(&mut self.entries);
+        self.arena.shrink_to_fit();
+        self.entries.shrink_to_fit();
     }
 
     /// Appends a copy of a message. The caller has asked `has_room_for`.
@@ -595,8 +584,8 @@ mod tests {
         contents.begin(bytes, count);
         assert_eq!(capacities(&contents), (700, 7));
         contents.push(message(1));
-        contents.shrink_to_about_twice();
-        assert_eq!(capacities(&contents), (225, 2));
+        contents.shrink_to_twice();
+        assert_eq!(capacities(&contents), (200, 2));
     }
 
     #[test]

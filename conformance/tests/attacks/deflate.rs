@@ -7,7 +7,7 @@ use ropewalk_core::websocket::ProtocolError;
 use ropewalk_core::websocket::deflate::INFLATOR_BYTES;
 use ropewalk_core::{CloseReason, Settings};
 
-use crate::world::{Attack, Damage, Fed, KIB, MIB, suffer};
+use crate::world::{Attack, Damage, Fed, KIB, MIB, suffer, turn};
 
 const MESSAGE_BYTES_MAX: usize = 2 * MIB;
 
@@ -85,6 +85,7 @@ fn assert_too_big(damage: &Damage) {
 
 #[test]
 fn one_bomb_of_a_gibibyte_costs_no_more_than_a_message() {
+    let _turn = turn();
     let bomb = server_frame(0xc2, &gibibyte());
     for piece in [100, 64 * KIB] {
         let mut pieces = bomb.chunks(piece);
@@ -103,6 +104,7 @@ fn one_bomb_of_a_gibibyte_costs_no_more_than_a_message() {
 
 #[test]
 fn a_bomb_in_fragments_costs_no_more_than_a_message() {
+    let _turn = turn();
     let payload = gibibyte();
     let mut fragments = Vec::new();
     for (index, piece) in payload.chunks(300).enumerate() {
@@ -124,6 +126,7 @@ fn a_bomb_in_fragments_costs_no_more_than_a_message() {
 
 #[test]
 fn many_small_bombs_cost_no_more_than_one() {
+    let _turn = turn();
     const COUNT: u32 = 6;
     for (response, is_nested) in [(AGREED, true), (FORGETFUL, false)] {
         let [first, other] = bombs(MESSAGE_BYTES_MAX);
@@ -143,6 +146,7 @@ fn many_small_bombs_cost_no_more_than_one() {
 
 #[test]
 fn bombs_that_nobody_takes_stop_the_reading() {
+    let _turn = turn();
     let [first, other] = bombs(MIB / 2);
     let bombs = other.repeat(100);
     let attack = attack(AGREED, 5);

@@ -6,7 +6,7 @@ use ropewalk_conformance::wire::server_frame;
 use ropewalk_core::websocket::ProtocolError;
 use ropewalk_core::{CloseReason, Settings, TimerKind};
 
-use crate::world::{Attack, Damage, Fed, KIB, Kernel, MIB, suffer};
+use crate::world::{Attack, Damage, Fed, KIB, Kernel, MIB, suffer, turn};
 
 const MESSAGE_BYTES_MAX: usize = MIB;
 
@@ -47,6 +47,7 @@ fn flood(first: &[u8], frame: &[u8], times: usize) -> Damage {
 
 #[test]
 fn a_flood_of_one_byte_fragments_is_bounded() {
+    let _turn = turn();
     let damage = flood(&[0x02, 1, b'x'], &[0x00, 1, b'x'], 400);
     damage.check(MESSAGE_BYTES_MAX);
     let damage = flood(&[0x02, 1, b'x'], &[0x00, 1, b'x'], 40_000);
@@ -55,6 +56,7 @@ fn a_flood_of_one_byte_fragments_is_bounded() {
 
 #[test]
 fn a_flood_of_empty_fragments_ends_at_the_limit_of_fragments() {
+    let _turn = turn();
     for first in [[0x01, 0], [0x02, 0]] {
         let damage = flood(&first, &[0x00, 0], 40_000);
         damage.check(0);
@@ -64,6 +66,7 @@ fn a_flood_of_empty_fragments_ends_at_the_limit_of_fragments() {
 
 #[test]
 fn the_limit_of_fragments_ends_the_connection() {
+    let _turn = turn();
     let fragments = [0x00, 1, b'x'].repeat(5_000);
     let damage = suffer(&attack(100), |world, victim, tick| match tick {
         0 => drop(world.feed(victim, &[0x02, 0])),
@@ -76,6 +79,7 @@ fn the_limit_of_fragments_ends_the_connection() {
 
 #[test]
 fn a_length_beyond_the_limit_is_refused_by_its_header() {
+    let _turn = turn();
     let max = MESSAGE_BYTES_MAX;
     for bytes in [(1 << 63) - 1, u64::from(u32::MAX), max as u64 + 1] {
         let mut header = vec![0x82, 127];
@@ -93,6 +97,7 @@ fn a_length_beyond_the_limit_is_refused_by_its_header() {
 
 #[test]
 fn a_length_at_the_limit_takes_memory_only_as_its_bytes_arrive() {
+    let _turn = turn();
     let mut header = vec![0x82, 127];
     header.extend((MESSAGE_BYTES_MAX as u64).to_be_bytes());
     for piece in [1, 100, 10 * KIB] {
@@ -110,6 +115,7 @@ fn a_length_at_the_limit_takes_memory_only_as_its_bytes_arrive() {
 
 #[test]
 fn a_drip_ends_with_the_time_of_its_message() {
+    let _turn = turn();
     let mut drip = attack(600);
     drip.settings.timeouts.message = Some(Duration::from_secs(5));
     let damage = suffer(&drip, |world, victim, tick| {
@@ -124,6 +130,7 @@ fn a_drip_ends_with_the_time_of_its_message() {
 
 #[test]
 fn a_message_of_the_full_size_costs_its_size_and_its_copy_at_most() {
+    let _turn = turn();
     let message = server_frame(0x82, &vec![b'x'; MESSAGE_BYTES_MAX]);
     let damage = suffer(&attack(20), |world, victim, _| {
         assert_eq!(world.feed(victim, &message), Fed::All);
@@ -135,6 +142,7 @@ fn a_message_of_the_full_size_costs_its_size_and_its_copy_at_most() {
 /// A million pings of 125 bytes, whose pongs the server does not read.
 #[test]
 fn a_flood_of_pings_that_never_reads_a_pong_is_bounded() {
+    let _turn = turn();
     const PINGS: usize = 1_000_000;
     let ping = server_frame(0x89, &[b'p'; 125]);
     let pings = ping.repeat(500);
@@ -151,6 +159,7 @@ fn a_flood_of_pings_that_never_reads_a_pong_is_bounded() {
 
 #[test]
 fn messages_that_nobody_takes_stop_the_reading() {
+    let _turn = turn();
     // Empty, short, long: what is small costs more than it holds.
     for len in [0, 1, 100, 10 * KIB] {
         let frames = server_frame(0x82, &vec![b'x'; len]).repeat(MIB / (len + 2));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ropewalk_conformance::wire::{server_frame, switching_protocols};
 use ropewalk_core::{AdmissionLimits, CloseReason, ConnectionId, Settings, State, TimerKind};
 
-use crate::world::{ALLOWANCE, Fed, KIB, MIB, World, measured, peak, start_counting};
+use crate::world::{ALLOWANCE, Fed, KIB, MIB, World, measured, peak, start_counting, turn};
 
 const COUNT: usize = 32;
 const MESSAGE_BYTES: usize = MIB;
@@ -58,6 +58,7 @@ fn round(world: &mut World, servers: &mut [Server], stream: &[u8]) -> bool {
 
 #[test]
 fn giants_on_all_connections_are_read_in_turn_and_all_delivered() {
+    let _turn = turn();
     const EACH: usize = 3;
     let stream = server_frame(0x82, &vec![b'g'; MESSAGE_BYTES]).repeat(EACH);
     measured(limits(), |world| {
@@ -84,6 +85,7 @@ fn giants_on_all_connections_are_read_in_turn_and_all_delivered() {
 
 #[test]
 fn giants_that_nobody_takes_stop_the_reading_of_all() {
+    let _turn = turn();
     measured(limits(), |world| {
         let (mut servers, stream) = (servers(world), stream());
         start_counting();
@@ -98,6 +100,7 @@ fn giants_that_nobody_takes_stop_the_reading_of_all() {
 
 #[test]
 fn servers_that_never_finish_their_giants_hold_up_the_others_for_ten_seconds_each() {
+    let _turn = turn();
     let stream = server_frame(0x82, &vec![b'g'; MESSAGE_BYTES]);
     measured(limits(), |world| {
         let mut servers = servers(world);
@@ -144,6 +147,7 @@ fn stream() -> Vec<u8> {
 
 #[test]
 fn a_connection_is_established_although_the_bytes_are_used_up() {
+    let _turn = turn();
     measured(limits(), |world| {
         let mut servers = servers(world);
         use_up(world, &mut servers, &stream());
@@ -160,6 +164,7 @@ fn a_connection_is_established_although_the_bytes_are_used_up() {
 
 #[test]
 fn the_time_of_a_message_stands_still_while_the_bytes_are_used_up() {
+    let _turn = turn();
     let limit = Duration::from_secs(5);
     for is_in_time in [true, false] {
         measured(limits(), |world| {

@@ -2,7 +2,7 @@
 
 use ropewalk_core::{CloseReason, Settings, TimerKind, UpgradeError};
 
-use crate::world::{Attack, Damage, Fed, KIB, suffer};
+use crate::world::{Attack, Damage, Fed, KIB, suffer, turn};
 
 fn attack(ticks: u32) -> Attack {
     Attack {
@@ -34,6 +34,7 @@ fn assert_refused(damage: &Damage, expected: &UpgradeError) {
 
 #[test]
 fn a_head_without_an_end_is_refused_at_its_limit() {
+    let _turn = turn();
     let max = 16 * KIB;
     for again in [&b"x"[..], b"X-Again: and again and again\r\n"] {
         let line = [&b"X-Long: "[..], &[b'x'; 700], b"\r\n"].concat();
@@ -47,6 +48,7 @@ fn a_head_without_an_end_is_refused_at_its_limit() {
 
 #[test]
 fn more_headers_than_the_limit_are_refused() {
+    let _turn = turn();
     let start = b"HTTP/1.1 101 Switching Protocols\r\n";
     let damage = endless(start, b"A: b\r\n");
     assert_refused(&damage, &UpgradeError::TooManyHeaders { max: 100 });
@@ -55,6 +57,7 @@ fn more_headers_than_the_limit_are_refused() {
 
 #[test]
 fn interim_responses_without_end_are_refused() {
+    let _turn = turn();
     let damage = endless(b"", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n");
     assert_refused(&damage, &UpgradeError::TooManyInterim { max: 8 });
     damage.check(16 * KIB);
@@ -62,6 +65,7 @@ fn interim_responses_without_end_are_refused() {
 
 #[test]
 fn the_body_of_a_refusal_is_not_waited_for() {
+    let _turn = turn();
     let head = b"HTTP/1.1 500 No\r\nContent-Length: 99999999999\r\n\r\n";
     let damage = endless(head, &[b'x'; 60 * KIB]);
     assert_eq!(damage.wire, head.len(), "nothing is read after the head");
@@ -73,6 +77,7 @@ fn the_body_of_a_refusal_is_not_waited_for() {
 
 #[test]
 fn a_response_that_drips_is_held_as_it_arrives_and_ends_with_its_time() {
+    let _turn = turn();
     let damage = suffer(&attack(510), |world, victim, tick| {
         let byte: &[u8] = match tick {
             0 => b"HTTP/1.1 101 Switching Protocols\r\nX-Long: ",

@@ -14,7 +14,7 @@ use ropewalk_core::{
     AdmissionLimits, CloseReason, ConnectionId, Settings, Target, TlsConfig, TlsErrorKind,
 };
 
-use crate::world::{ALLOWANCE, Fed, KIB, MIB, World, measured, peak, start_counting};
+use crate::world::{ALLOWANCE, Fed, KIB, MIB, World, measured, peak, start_counting, turn};
 
 const ADDRESS: &str = "10.0.1.1";
 const CHANGE_CIPHER_SPEC: u8 = 20;
@@ -110,6 +110,7 @@ fn check(cap: usize) {
 
 #[test]
 fn a_record_that_drips_is_held_once() {
+    let _turn = turn();
     measured(AdmissionLimits::default(), |world| {
         let (id, mut tls) = opened(world);
         let message = server_frame(0x82, &[b'x'; 16 * KIB - 4]);
@@ -129,6 +130,7 @@ fn a_record_that_drips_is_held_once() {
 
 #[test]
 fn a_message_that_comes_in_records_cut_anywhere_costs_its_size_and_its_copy_at_most() {
+    let _turn = turn();
     measured(AdmissionLimits::default(), |world| {
         let (id, mut tls) = opened(world);
         let message = server_frame(0x82, &vec![b'x'; MIB]);
@@ -144,6 +146,7 @@ fn a_message_that_comes_in_records_cut_anywhere_costs_its_size_and_its_copy_at_m
 
 #[test]
 fn tiny_records_cost_no_more_than_what_is_in_them() {
+    let _turn = turn();
     measured(AdmissionLimits::default(), |world| {
         let (id, mut tls) = opened(world);
         let mut records = Vec::new();
@@ -159,6 +162,7 @@ fn tiny_records_cost_no_more_than_what_is_in_them() {
 
 #[test]
 fn what_a_consumer_does_not_take_is_held_once_as_plaintext() {
+    let _turn = turn();
     measured(AdmissionLimits::default(), |world| {
         let (id, mut tls) = opened(world);
         let message = server_frame(0x82, &[b'x'; 10 * KIB]);
@@ -188,6 +192,7 @@ fn flood_of(piece: &[u8]) -> Option<CloseReason> {
 
 #[test]
 fn handshakes_that_never_end_are_refused_with_little_held() {
+    let _turn = turn();
     // A message of a handshake that claims 16 MiB, then 64 KiB, in records of one byte and of many.
     let giant = record(HANDSHAKE, &[2, 0xff, 0xff, 0xff, 0]);
     let large = record(HANDSHAKE, &[2, 0, 0xff, 0xf0, 0]);
@@ -214,6 +219,7 @@ fn handshakes_that_never_end_are_refused_with_little_held() {
 
 #[test]
 fn records_that_mean_nothing_are_refused_with_little_held() {
+    let _turn = turn();
     for piece in [
         record(CHANGE_CIPHER_SPEC, &[1]),
         record(APPLICATION_DATA, &[0; 100]),
@@ -229,6 +235,7 @@ fn records_that_mean_nothing_are_refused_with_little_held() {
 
 #[test]
 fn a_first_record_that_drips_is_held_once() {
+    let _turn = turn();
     let (_, client) = server();
     measured(AdmissionLimits::default(), |world| {
         let id = connected(world, client);

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use ropewalk_core::{CloseReason, Message, SendErrorCause, Settings, TimerKind};
 
-use crate::world::{Attack, Fed, KIB, Kernel, MIB, suffer};
+use crate::world::{Attack, Fed, KIB, Kernel, MIB, suffer, turn};
 
 #[test]
 fn a_server_that_reads_nothing_makes_the_queue_full_and_loses_its_socket() {
+    let _turn = turn();
     for len in [1, 100, 30 * KIB] {
         let mut settings = Settings::default();
         settings.timeouts.write_progress = Duration::from_secs(2);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use peakmem_alloc::{INSTRUMENTED_SYSTEM, PeakMemAllocTrait};
@@ -25,10 +25,13 @@ pub(crate) const ALLOWANCE: usize = 64 * KIB;
 const TICK: Duration = Duration::from_millis(10);
 
 /// What one read of a socket brings at most, as in the driver.
-const READ_BYTES: usize = 64 * KIB;
+const READ_BYTES: usize = 128 * KIB;
 
-/// All tests count the same process's memory, so they take turns.
-static TURN: Mutex<()> = Mutex::new(());
+/// All tests count the same process's memory, so they take turns, what they prepare included.
+pub(crate) fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// What is attacked, and for how long.
 #[derive(Default)]
@@ -78,7 +81,6 @@ pub(crate) fn suffer(
     attack: &Attack,
     mut strike: impl FnMut(&mut World, ConnectionId, u32),
 ) -> Damage {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let mut quiet = World::new(AdmissionLimits::default());
     for _ in 0..attack.ticks {
         quiet.tick();
@@ -113,7 +115,6 @@ pub(crate) fn suffer(
 
 /// Counts what the process allocates in a world of its own.
 pub(crate) fn measured<T>(limits: AdmissionLimits, play: impl FnOnce(&mut World) -> T) -> T {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     play(&mut World::new(limits))
 }
 

@@ -163,7 +163,7 @@ impl Lane {
     /// Gives back what the batch in progress took ahead for messages that did not come.
     pub(super) fn shrink_growing(&mut self) {
         if let Some(growing) = &mut self.growing {
-            growing.contents.shrink_to_about_twice();
+            growing.contents.shrink_to_twice();
         }
     }
 

@@ -13,8 +13,8 @@ const TABLES_BYTES: usize = 256 * 1024;
 /// An empty message (RFC 7692 §7.2.3.6). A compressor that has nothing to flush says nothing.
 const EMPTY: [u8; 1] = [0];
 
-/// Room that is always left for output, so that a flush comes to its end.
-const ROOM_MIN: usize = 64;
+/// What is compressed to less is copied once.
+const SHORT_BYTES: usize = 1024;
 
 /// Compresses the messages of one WebSocket.
 ///
@@ -100,29 +100,45 @@ impl Deflator {
     }
 }
 
-fn compress(state: &mut Compress, mut message: &[u8]) -> Vec<u8> {
-    let mut payload = Vec::with_capacity(message.len() / 2 + ROOM_MIN);
-    loop {
-        if payload.capacity() - payload.len() < ROOM_MIN {
-            payload.reserve(payload.capacity().max(ROOM_MIN));
-        }
-        let taken_before = state.total_in();
-        state
-            .compress_vec(message, &mut payload, FlushCompress::Sync)
-            .expect("a compressor fails only if it was set up wrongly");
-        let taken =
-            usize::try_from(state.total_in() - taken_before).expect("no more than a buffer holds");
-        message = &message[taken..];
-        // A flush has come to its end when there was room for more.
-        if message.is_empty() && payload.len() < payload.capacity() {
-            break;
-        }
+fn compress(state: &mut Compress, message: &[u8]) -> Vec<u8> {
+    // Most messages become so short that they are best taken to their own memory once it is known how short.
+    let mut short = [0; SHORT_BYTES];
+    let (taken, written) = flush(state, message, &mut short);
+    let mut rest = &message[taken..];
+    // A flush has come to its end when there was room for more.
+    if rest.is_empty() && written < SHORT_BYTES {
+        return without_tail(&short[..written]).to_vec();
     }
-    assert!(
-        payload.ends_with(&TAIL),
-        "a flush ends with an empty stored block"
-    );
-    payload.truncate(payload.len() - TAIL.len());
+    let mut payload = short[..written].to_vec();
+    let mut room = 0;
+    while !rest.is_empty() || room == 0 {
+        let filled = payload.len();
+        payload.resize(filled + filled.max(rest.len() / 2), 0);
+        let (taken, written) = flush(state, rest, &mut payload[filled..]);
+        rest = &rest[taken..];
+        room = payload.len() - filled - written;
+        payload.truncate(filled + written);
+    }
+    payload.truncate(without_tail(&payload).len());
     payload.shrink_to_fit();
     payload
+}
+
+fn without_tail(payload: &[u8]) -> &[u8] {
+    payload
+        .strip_suffix(&TAIL)
+        .expect("a flush ends with an empty stored block")
+}
+
+/// Compresses as much as `room` has place for; returns how much was taken, and how much was written.
+fn flush(state: &mut Compress, message: &[u8], room: &mut [u8]) -> (usize, usize) {
+    let before = (state.total_in(), state.total_out());
+    state
+        .compress(message, room, FlushCompress::Sync)
+        .expect("a compressor fails only if it was set up wrongly");
+    let since = |now: u64, before| usize::try_from(now - before).expect("no more than a buffer");
+    (
+        since(state.total_in(), before.0),
+        since(state.total_out(), before.1),
+    )
 }
