@@ -343,6 +343,16 @@ impl ConnectionSet {
         is_let && connection.has_socket(socket.generation) && connection.wants_read()
     }
 
+    /// How many bytes one read of this socket should bring at most: 0 if it is not to be read now, as
+    /// [`wants_read`](Self::wants_read) says it, 128 KiB (64 KiB with TLS) while its connection has room for far more, else 32 KiB.
+    /// What is read and then not taken waits with whoever has read it.
+    pub fn read_bytes_max(&self, socket: SocketId) -> usize {
+        match self.get(socket.connection) {
+            Some(connection) if self.wants_read(socket) => connection.read_bytes_max(),
+            Some(_) | None => 0,
+        }
+    }
+
     /// Where a connection is in its life; `None` once it is removed.
     pub fn state(&self, id: ConnectionId) -> Option<State> {
         Some(self.get(id)?.state())

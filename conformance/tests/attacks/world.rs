@@ -24,7 +24,7 @@ pub(crate) const ALLOWANCE: usize = 64 * KIB;
 /// How often the neighbour says something.
 const TICK: Duration = Duration::from_millis(10);
 
-/// What one read of a socket brings at most, as in the driver.
+/// What one read of a socket brings at most.
 const READ_BYTES: usize = 128 * KIB;
 
 /// All tests count the same process's memory, so they take turns, what they prepare included.
@@ -279,7 +279,8 @@ impl World {
 
     /// Brings bytes of the server's, as far as the socket is read.
     pub(crate) fn feed(&mut self, id: ConnectionId, bytes: &[u8]) -> Fed {
-        for piece in bytes.chunks(READ_BYTES) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
             match self.read_leftover(id) {
                 Fed::All => {}
                 fed @ (Fed::Stalled | Fed::Gone) => return fed,
@@ -289,6 +290,8 @@ impl World {
                 Some(socket) if !self.set.wants_read(socket) => return Fed::Stalled,
                 Some(socket) => socket,
             };
+            let (piece, later) = rest.split_at(self.set.read_bytes_max(socket).min(rest.len()));
+            rest = later;
             let buffer = &mut self.buffer[..piece.len()];
             buffer.copy_from_slice(piece);
             let taken = self.set.handle_input(self.now, socket, buffer);

@@ -576,6 +576,17 @@ impl Connection {
         self.reading == Reading::Resumed
     }
 
+    /// How many bytes one read should bring at most. Much at once saves calls; what is not taken has to wait somewhere.
+    pub(crate) fn read_bytes_max(&self) -> usize {
+        const FEW: usize = 32 << 10;
+        let many = match self.tls {
+            Some(_) => 64 << 10,
+            None => 128 << 10,
+        };
+        let has_plenty = self.inbound.charged() + 2 * many <= self.settings().inbound.bytes_max;
+        if has_plenty { many } else { FEW }
+    }
+
     /// Bytes that this connection holds for others' sake, with what holding them costs.
     pub(crate) fn charged(&self) -> usize {
         self.inbound.charged()

@@ -160,14 +160,14 @@ impl<R: Runtime> Shard<R> {
 
     /// Reads once, or feeds what an earlier read brought and the core did not take.
     fn read(&mut self, now: Instant, index: u32, socket: SocketId) -> Read {
-        let wants_read = self.set.wants_read(socket);
+        let bytes_max = self.set.read_bytes_max(socket).min(self.buffer.len());
         let Some((open, waker)) = self.slots.open(index) else {
             return Read::Done;
         };
         if open.socket != socket || open.reading == Reading::Ended {
             return Read::Done;
         }
-        if !wants_read {
+        if bytes_max == 0 {
             open.reading = Reading::Stalled;
             return Read::Done;
         }
@@ -183,7 +183,10 @@ impl<R: Runtime> Shard<R> {
             return Read::More;
         }
         let bytes = loop {
-            match caught(|| open.stream.poll_read(&mut cx, &mut self.buffer)) {
+            match caught(|| {
+                open.stream
+                    .poll_read(&mut cx, &mut self.buffer[..bytes_max])
+            }) {
                 Poll::Ready(Ok(0)) => {
                     open.reading = Reading::Ended;
                     return Read::End;
@@ -195,13 +198,13 @@ impl<R: Runtime> Shard<R> {
             }
         };
         self.budget.charge(bytes);
-        let Some(input) = self.buffer.get_mut(..bytes) else {
+        let Some(input) = self.buffer[..bytes_max].get_mut(..bytes) else {
             let error = "the socket says that it read more than there was room for";
             return Read::Failed(io::Error::other(error));
         };
         let taken = self.set.handle_input(now, socket, input);
         open.leftover.extend_from_slice(&input[taken..]);
-        let is_drained = bytes < self.buffer.len() && open.leftover.is_empty();
+        let is_drained = bytes < bytes_max && open.leftover.is_empty();
         // A short read has emptied the socket, if the socket is one that can tell.
         let read = match is_drained.then(|| caught(|| open.stream.poll_readable(&mut cx))) {
             Some(Poll::Pending) => Read::Done,
