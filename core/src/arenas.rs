@@ -7,8 +7,9 @@ use crate::batch::{Batch, Contents};
 
 /// For how many bytes of payloads there may be memory that comes back here.
 const LENT_BYTES_MAX: usize = 1 << 20;
-/// What is smaller is quickly taken anew.
+/// What is smaller is quickly taken anew, and what is larger is rare.
 const BYTES_MIN: usize = 16 << 10;
+const BYTES_MAX: usize = 256 << 10;
 
 /// The latest batches that were handed out. Once nobody else holds one of them, the next takes its memory: what a busy
 /// socket brings is then not paid for with new pages each time.
@@ -31,18 +32,19 @@ impl Arenas {
         bounds: (usize, usize),
     ) -> Contents {
         let (bytes, count) = Contents::room_for(len, ahead, bounds);
-        let mut contents = match bytes {
-            ..BYTES_MIN => Contents::default(),
-            BYTES_MIN.. => self.take(bytes).unwrap_or_default(),
-        };
-        contents.begin(bytes, count);
-        contents
+        if bytes < BYTES_MIN {
+            return Contents::with_room(bytes, count);
+        }
+        // In few sizes, so that one that was used before mostly fits.
+        let bytes = bytes.next_power_of_two().min(bounds.0);
+        self.take(bytes)
+            .unwrap_or_else(|| Contents::with_room(bytes, count))
     }
 
     /// Notes a batch that is handed out.
     pub(crate) fn lend(&mut self, batch: &Batch) {
         let contents = batch.contents();
-        if contents.capacity() < BYTES_MIN {
+        if !(BYTES_MIN..=BYTES_MAX).contains(&contents.capacity()) {
             return;
         }
         self.is_used = true;
@@ -61,7 +63,10 @@ impl Arenas {
     }
 
     fn take(&mut self, bytes: usize) -> Option<Contents> {
-        let is_free = |it: &Arc<Contents>| Arc::strong_count(it) == 1 && it.capacity() >= bytes;
+        // Whoever keeps a batch is not to keep far more than its messages.
+        let fits = bytes..=bytes.saturating_mul(2);
+        let is_free =
+            |it: &Arc<Contents>| Arc::strong_count(it) == 1 && fits.contains(&it.capacity());
         let at = self.lent.iter().position(is_free)?;
         let contents = Arc::try_unwrap(self.remove(at)?).ok()?;
         Some(contents.into_spare())
@@ -71,5 +76,70 @@ impl Arenas {
         let contents = self.lent.remove(at)?;
         self.lent_bytes -= contents.capacity();
         Some(contents)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::MessageRef;
+    use crate::ids::ConnectionId;
+    use crate::message::Kind;
+    use crate::time::Instant;
+
+    const BOUNDS: (usize, usize) = (256 << 10, 1_024);
+
+    /// A batch of one message that was to be many.
+    fn batch(arenas: &mut Arenas, ahead: usize) -> Batch {
+        let mut contents = arenas.contents((1_000, ahead), BOUNDS);
+        contents.push(MessageRef::new(
+            Kind::Text,
+            &[b'x'; 1_000],
+            1,
+            Instant::ORIGIN,
+        ));
+        let connection = ConnectionId {
+            index: 0,
+            generation: 0,
+        };
+        let batch = Batch::new(connection, 1, 1, contents);
+        arenas.lend(&batch);
+        batch
+    }
+
+    fn place(batch: &Batch) -> *const u8 {
+        batch.get(0).expect("it has one").as_bytes().as_ptr()
+    }
+
+    #[test]
+    fn memory_is_used_again_once_nobody_holds_its_batch_and_not_before() {
+        let mut arenas = Arenas::default();
+        let first = batch(&mut arenas, 20 << 10);
+        let second = batch(&mut arenas, 20 << 10);
+        assert_ne!(place(&first), place(&second));
+        let (freed, clone) = (place(&first), first.clone());
+        drop(first);
+        assert_ne!(place(&batch(&mut arenas, 20 << 10)), freed);
+        drop(clone);
+        let again = batch(&mut arenas, 20 << 10);
+        assert_eq!((place(&again), again.len()), (freed, 1));
+    }
+
+    #[test]
+    fn what_is_held_is_bounded_and_given_back_when_nothing_comes() {
+        let mut arenas = Arenas::default();
+        for _ in 0..20 {
+            drop(batch(&mut arenas, 100 << 10));
+        }
+        assert_eq!(arenas.lent.len(), 1, "the same again and again");
+        let held: Vec<_> = (0..20).map(|_| batch(&mut arenas, 100 << 10)).collect();
+        assert!(arenas.lent_bytes <= LENT_BYTES_MAX);
+        let capacities = arenas.lent.iter().map(|it| it.capacity());
+        assert_eq!(capacities.sum::<usize>(), arenas.lent_bytes);
+        drop(held);
+        arenas.age();
+        assert!(!arenas.lent.is_empty());
+        arenas.age();
+        assert_eq!((arenas.lent.len(), arenas.lent_bytes), (0, 0));
     }
 }

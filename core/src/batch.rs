@@ -147,10 +147,13 @@ impl Contents {
         }
     }
 
-    /// Takes memory for so many bytes and messages.
-    pub(crate) fn begin(&mut self, bytes: usize, count: usize) {
-        self.arena.reserve_exact(bytes);
-        self.entries.reserve_exact(count);
+    /// With memory for so many bytes and messages.
+    pub(crate) fn with_room(bytes: usize, count: usize) -> Self {
+        Self {
+            arena: Vec::with_capacity(bytes),
+            entries: Vec::with_capacity(count),
+            ..Self::default()
+        }
     }
 
     /// For how many bytes there is memory.
@@ -564,12 +567,11 @@ mod tests {
 
     #[test]
     fn memory_is_taken_once_for_what_has_arrived_and_given_back_if_it_was_something_else() {
-        let mut contents = Contents::default();
         let payload = [b'x'; 100];
         let message = |seq| MessageRef::new(Kind::Text, &payload, seq, Instant::ORIGIN);
         // Behind the first message lie nine more, each with a header.
         let (bytes, count) = Contents::room_for(100, 9 * 102, (10_000, 1_000));
-        contents.begin(bytes, count);
+        let mut contents = Contents::with_room(bytes, count);
         let taken = (contents.arena.capacity(), contents.entries.capacity());
         for seq in 1..=10 {
             contents.make_room(100, 10_000);
@@ -579,9 +581,8 @@ mod tests {
             |contents: &Contents| (contents.arena.capacity(), contents.entries.capacity());
         assert_eq!((capacities(&contents), taken), (taken, (1_000, 10)));
 
-        let mut contents = Contents::default();
         let (bytes, count) = Contents::room_for(100, 64_000, (10_000, 7));
-        contents.begin(bytes, count);
+        let mut contents = Contents::with_room(bytes, count);
         assert_eq!(capacities(&contents), (700, 7));
         contents.push(message(1));
         contents.shrink_to_twice();
