@@ -1,4 +1,4 @@
-//! yawc with its defaults but for UTF-8, which it checks only when it is told to, and compression, which is
+//! yawc with its defaults but for UTF-8, which it checks only when it is told to, the longest message, and compression, which is
 //! measured by itself: "balanced", its "good default for most applications". That is what this library does as well: zlib-rs at
 //! level 6, context takeover, and the largest window; it compresses all messages, and this library those of 64 bytes or more.
 
@@ -13,13 +13,19 @@ use super::place::Compression;
 use super::{Place, Problem, drive};
 use crate::work::Seen;
 
+/// By default messages must be shorter than 1 MiB, which is what the longest here are.
+const READ_BYTES_MAX: usize = 2 << 20;
+
 pub(super) struct Client(TcpWebSocket);
 
 impl drive::Client for Client {
     type Message = Bytes;
 
     async fn connect(to: &Place) -> Result<Self, Problem> {
-        let options = Options::default().with_utf8().with_no_delay();
+        let options = Options::default()
+            .with_utf8()
+            .with_no_delay()
+            .with_max_payload_read(READ_BYTES_MAX);
         let options = match to.compression {
             Compression::Off => options,
             Compression::Offered => options.with_balanced_compression(),
