@@ -141,10 +141,7 @@ fn compare(arguments: &Arguments) -> Result<(), Problem> {
         println!("{}", serde_json::to_string(&report)?);
     }
     if let Some(file) = &arguments.markdown {
-        let mut texts = vec![(
-            "compare".to_owned(),
-            format!("{}\n\n    {}", report.machine, report.command),
-        )];
+        let mut texts = vec![("compare".to_owned(), report.machine.to_string())];
         let rows = report.rows.iter();
         texts.extend(rows.map(|rounds| (rounds.row.to_owned(), markdown(rounds))));
         paste(file, &texts)?;

@@ -19,7 +19,7 @@ pub struct Report {
     pub rows: Vec<Rounds>,
 }
 
-/// One row as a table: for each measure the median, the best and the worst round, and the ratio to the best peer.
+/// One row as a table, with its command: for each measure the median, the best and the worst round, and the ratio to the best peer.
 pub fn markdown(rounds: &Rounds) -> String {
     let mut text = format!("### {}\n\n|", rounds.title);
     let measures = rounds.contestants.first();
@@ -54,6 +54,12 @@ pub fn markdown(rounds: &Rounds) -> String {
         }
         text.push_str(" |\n");
     }
+    let times = rounds.contestants.first().map_or(0, |it| it.rounds.len());
+    let _ = writeln!(
+        text,
+        "\n`cargo run --release -p ropewalk-benches --bin compare -- --row {} --rounds {times}`",
+        rounds.row
+    );
     text
 }
 
