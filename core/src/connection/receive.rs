@@ -174,12 +174,18 @@ impl Connection {
 
     /// Whether nothing looks at messages on their way to the queue.
     fn messages_go_straight(&self) -> bool {
+        // Every hook has to say whether it looks at messages. Of keys only lanes know.
         let Hooks {
             acknowledge,
             resume,
             decode,
             urgent,
-            ..
+            per_key: _,
+            ready: _,
+            renegotiate: _,
+            coalesce: _,
+            numbered_after: _,
+            provider: _,
         } = self.config.hooks();
         let script = self.session.as_ref().and_then(|it| it.script.as_ref());
         acknowledge.is_none()

@@ -16,8 +16,8 @@ pub struct BatchPolicy {
     /// The most messages. Default: 1,024. At most the `inbound` queue's `items_max`, or the batch could
     /// not fill.
     pub count_max: usize,
-    /// The most bytes of payload; a larger message is a batch of its own. Default: 256 KiB. At most the
-    /// `inbound` queue's `bytes_max`.
+    /// The most bytes of payload; a larger message is a batch of its own, and so is one of 32 KiB or more that several reads
+    /// brought. Default: 256 KiB. At most the `inbound` queue's `bytes_max`.
     #[cfg_attr(feature = "serde", serde(with = "text::bytes"))]
     pub bytes_max: usize,
     /// The longest time since the batch's first message. Default: 5 ms, which it can add to a message's
