@@ -1,15 +1,21 @@
 //! The memory of batches, used again.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use crate::batch::{Batch, Contents};
 
 /// For how many bytes of payloads there may be memory that comes back here.
-const LENT_BYTES_MAX: usize = 1 << 20;
+const LENT_BYTES_MAX: usize = 4 << 20;
 /// What is smaller is quickly taken anew, and what is larger is rare.
 const BYTES_MIN: usize = 16 << 10;
-const BYTES_MAX: usize = 256 << 10;
+const BYTES_MAX: usize = 2 << 20;
+
+/// How much one read brings at most.
+pub(crate) const READ_BYTES: usize = 224 << 10;
+/// Where in the memory for reads a read begins. What an earlier one has brought of the first message can be put before it.
+pub(crate) const READ_AT: usize = 32 << 10;
 
 /// The latest batches that were handed out. Once nobody else holds one of them, the next takes its memory: what a busy
 /// socket brings is then not paid for with new pages each time.
@@ -37,8 +43,30 @@ impl Arenas {
         }
         // In few sizes, so that one that was used before mostly fits.
         let bytes = bytes.next_power_of_two().min(bounds.0);
-        self.take(bytes)
-            .unwrap_or_else(|| Contents::with_room(bytes, count))
+        // Whoever keeps a batch is not to keep far more than its messages.
+        match self.take(bytes..=bytes.saturating_mul(2)) {
+            Some(spare) => spare.emptied(),
+            None => Contents::with_room(bytes, count),
+        }
+    }
+
+    /// Memory for what one read brings.
+    pub(crate) fn for_read(&mut self) -> Contents {
+        const BYTES: usize = READ_AT + READ_BYTES;
+        match self.take(BYTES..=BYTES + BYTES / 4) {
+            Some(mut spare) => {
+                spare.memory().resize(BYTES, 0);
+                spare
+            }
+            None => Contents::for_read(BYTES),
+        }
+    }
+
+    /// Memory that there is already for a message of so many bytes.
+    pub(crate) fn for_message(&mut self, bytes: usize) -> Option<Vec<u8>> {
+        let mut memory = std::mem::take(self.take(bytes..=bytes.saturating_mul(2))?.memory());
+        memory.resize(bytes, 0);
+        Some(memory)
     }
 
     /// Notes a batch that is handed out.
@@ -62,12 +90,11 @@ impl Arenas {
         }
     }
 
-    fn take(&mut self, bytes: usize) -> Option<Contents> {
-        // Whoever keeps a batch is not to keep far more than its messages.
-        let fits = bytes..=bytes.saturating_mul(2);
+    fn take(&mut self, fits: RangeInclusive<usize>) -> Option<Contents> {
         let is_free =
             |it: &Arc<Contents>| Arc::strong_count(it) == 1 && fits.contains(&it.capacity());
-        let at = self.lent.iter().position(is_free)?;
+        // The latest is the likeliest to be in the processor's cache.
+        let at = self.lent.iter().rposition(is_free)?;
         let contents = Arc::try_unwrap(self.remove(at)?).ok()?;
         Some(contents.into_spare())
     }
@@ -117,9 +144,10 @@ mod tests {
         let first = batch(&mut arenas, 20 << 10);
         let second = batch(&mut arenas, 20 << 10);
         assert_ne!(place(&first), place(&second));
-        let (freed, clone) = (place(&first), first.clone());
-        drop(first);
-        assert_ne!(place(&batch(&mut arenas, 20 << 10)), freed);
+        let (freed, clone) = (place(&second), second.clone());
+        drop(second);
+        let third = batch(&mut arenas, 20 << 10);
+        assert_ne!(place(&third), freed, "somebody still holds it");
         drop(clone);
         let again = batch(&mut arenas, 20 << 10);
         assert_eq!((place(&again), again.len()), (freed, 1));
@@ -128,11 +156,11 @@ mod tests {
     #[test]
     fn what_is_held_is_bounded_and_given_back_when_nothing_comes() {
         let mut arenas = Arenas::default();
-        for _ in 0..20 {
+        for _ in 0..100 {
             drop(batch(&mut arenas, 100 << 10));
         }
         assert_eq!(arenas.lent.len(), 1, "the same again and again");
-        let held: Vec<_> = (0..20).map(|_| batch(&mut arenas, 100 << 10)).collect();
+        let held: Vec<_> = (0..100).map(|_| batch(&mut arenas, 100 << 10)).collect();
         assert!(arenas.lent_bytes <= LENT_BYTES_MAX);
         let capacities = arenas.lent.iter().map(|it| it.capacity());
         assert_eq!(capacities.sum::<usize>(), arenas.lent_bytes);

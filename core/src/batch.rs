@@ -1,6 +1,7 @@
 //! Inbound messages, gathered.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,10 +9,11 @@ use crate::ids::ConnectionId;
 use crate::message::Kind;
 use crate::settings::BatchPolicy;
 use crate::time::Instant;
+use crate::websocket::Run;
 
 /// Messages of one connection in the order in which they arrived, in one contiguous buffer.
 ///
-/// All of a batch's messages came over one socket. Cloning shares the buffer.
+/// All of a batch's messages came over one socket. Cloning shares the buffer, which may be up to three times as large as its messages.
 #[derive(Clone)]
 pub struct Batch {
     connection: ConnectionId,
@@ -30,22 +32,45 @@ pub(crate) type LaneNumber = u16;
 /// The arena and the ends of the messages in it.
 #[derive(Debug, Default)]
 pub(crate) struct Contents {
+    /// The messages one after the other, or what a read brought: then their headers are between them, and it may go on behind the last.
     arena: Vec<u8>,
     entries: Vec<Entry>,
     first_seq: u64,
+    /// Where the first message, or its header, begins.
+    begin: u32,
+    /// Of the payloads.
+    bytes: u32,
     /// Whether its memory was that of another batch before, and comes back after this one too.
     is_spare: bool,
+}
+
+/// What a read has brought.
+pub(crate) struct Found {
+    /// Of the first message.
+    pub(crate) seq: u64,
+    pub(crate) received_at: Instant,
+    /// A message whose place is known.
+    pub(crate) first: Option<(Kind, Range<usize>)>,
+    /// Where others follow, behind the first if there is one.
+    pub(crate) behind: Range<usize>,
+    /// How many messages are noted at most.
+    pub(crate) count_max: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     received_at: Instant,
     end: u32,
-    /// The distance from `first_seq` in the low 31 bits, the kind in the top one.
+    /// The distance from `first_seq` in the low 29 bits, what lies before the payload in the next two, the kind in the top one.
     seq_and_kind: u32,
 }
 
 const BINARY: u32 = 1 << 31;
+const HEADER_SHIFT: u32 = 29;
+const DISTANCE: u32 = (1 << HEADER_SHIFT) - 1;
+
+/// How many bytes of a header lie before a payload: none, or as many as a header without a mask has (RFC 6455 §5.2).
+const HEADER_BYTES: [u8; 4] = [0, 2, 4, 10];
 
 /// What a retained message costs beside its payload.
 pub(crate) const MESSAGE_OVERHEAD: usize = size_of::<Entry>();
@@ -60,7 +85,7 @@ impl Contents {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.arena.len()
+        self.bytes as usize
     }
 
     pub(crate) fn first_received_at(&self) -> Option<Instant> {
@@ -75,7 +100,7 @@ impl Contents {
         } else {
             seq.saturating_sub(self.first_seq)
         };
-        u32::try_from(end).is_ok() && distance < u64::from(BINARY)
+        u32::try_from(end).is_ok() && distance <= u64::from(DISTANCE)
     }
 
     /// Takes memory for `len` bytes more. Doubling keeps the copying linear; beyond `bytes_max` nothing is taken
@@ -92,23 +117,98 @@ impl Contents {
     /// One message, in the memory that it is in.
     pub(crate) fn of_one(kind: Kind, payload: Vec<u8>, seq: u64, received_at: Instant) -> Self {
         let end = u32::try_from(payload.len()).expect("limits are below 4 GiB");
-        let kind = match kind {
-            Kind::Text => 0,
-            Kind::Binary => BINARY,
-        };
         let mut contents = Self {
             arena: payload,
             entries: Vec::with_capacity(1),
             first_seq: seq,
-            is_spare: false,
+            bytes: end,
+            is_spare: true,
+            ..Self::default()
         };
         contents.entries.push(Entry {
             received_at,
             end,
-            seq_and_kind: kind,
+            seq_and_kind: bits_of(kind),
         });
         contents.shrink();
         contents
+    }
+
+    /// Memory that so many bytes can be read into.
+    pub(crate) fn for_read(bytes: usize) -> Self {
+        Self {
+            arena: vec![0; bytes],
+            is_spare: true,
+            ..Self::default()
+        }
+    }
+
+    /// The memory that bytes can be read into.
+    pub(crate) fn memory(&mut self) -> &mut Vec<u8> {
+        &mut self.arena
+    }
+
+    /// All of the memory that bytes can be read into.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.arena
+    }
+
+    /// Notes messages where a read has put them into this memory: those whose places are known, and what `run` finds behind them. Returns where the
+    /// last one ends.
+    pub(crate) fn note(&mut self, found: Found, run: impl FnOnce(&[u8]) -> Run<'_>) -> usize {
+        let Found {
+            seq,
+            received_at,
+            first,
+            behind,
+            count_max,
+        } = found;
+        let mut at = first
+            .as_ref()
+            .map_or(behind.start, |(_, place)| place.start);
+        (self.first_seq, self.begin, self.bytes) = (seq, offset(at), 0);
+        let mut note = |entries: &mut Vec<Entry>, end, len: usize, bits| {
+            self.bytes += offset(len);
+            entries.push(Entry {
+                received_at,
+                end: offset(end),
+                seq_and_kind: offset(entries.len()) | bits,
+            });
+        };
+        if let Some((kind, place)) = first {
+            note(&mut self.entries, place.end, place.len(), bits_of(kind));
+            at = place.end;
+        }
+        let mut run = run(&self.arena[at..behind.end]);
+        let left = behind.end - at;
+        while self.entries.len() < count_max
+            && let Some((kind, payload)) = run.next()
+        {
+            // Where the first is so short there will be too many.
+            if self.entries.len() <= 1 && left > count_max * (payload.len() + 10) {
+                break;
+            }
+            at = behind.end - run.rest().len();
+            let bits = header_bits(payload.len()) | bits_of(kind);
+            note(&mut self.entries, at, payload.len(), bits);
+        }
+        at
+    }
+
+    /// The messages that were noted, and where each ends.
+    pub(crate) fn noted(&self) -> impl Iterator<Item = (MessageRef<'_>, usize)> {
+        let ends = self.entries.iter().map(|entry| entry.end as usize);
+        (0..).map_while(|index| self.get(index)).zip(ends)
+    }
+
+    /// Whether so many bytes are enough to keep this memory for them.
+    pub(crate) fn is_worth_keeping(&self, bytes: usize) -> bool {
+        3 * bytes >= self.capacity()
+    }
+
+    /// Forgets the messages that were noted.
+    pub(crate) fn forget(&mut self) {
+        self.entries.clear();
     }
 
     /// How many bytes and messages are taken memory for, if messages of about `len` bytes lie in the next `ahead` bytes of a
@@ -133,18 +233,21 @@ impl Contents {
     /// Forgets what is in it, so that its memory can be used again.
     pub(crate) fn into_spare(self) -> Self {
         let Self {
-            mut arena,
-            mut entries,
-            ..
+            arena, mut entries, ..
         } = self;
-        arena.clear();
         entries.clear();
         Self {
             arena,
             entries,
-            first_seq: 0,
             is_spare: true,
+            ..Self::default()
         }
+    }
+
+    /// Makes memory for at least `count` messages that are copied into it, one after the other.
+    pub(crate) fn emptied(mut self) -> Self {
+        self.arena.clear();
+        self
     }
 
     /// With memory for so many bytes and messages.
@@ -205,23 +308,22 @@ impl Contents {
         self.arena.extend_from_slice(message.payload);
         let end = u32::try_from(self.arena.len()).expect("has_room_for was asked");
         let distance = u32::try_from(message.seq - self.first_seq).expect("has_room_for was asked");
-        let kind = match message.kind {
-            Kind::Text => 0,
-            Kind::Binary => BINARY,
-        };
+        self.bytes = end;
         self.entries.push(Entry {
             received_at: message.received_at,
             end,
-            seq_and_kind: distance | kind,
+            seq_and_kind: distance | bits_of(message.kind),
         });
     }
 
     pub(crate) fn get(&self, index: usize) -> Option<MessageRef<'_>> {
         let entry = self.entries.get(index)?;
-        let start = match index.checked_sub(1) {
-            Some(before) => self.entries.get(before)?.end as usize,
-            None => 0,
+        let begin = match index.checked_sub(1) {
+            Some(before) => self.entries.get(before)?.end,
+            None => self.begin,
         };
+        let header = HEADER_BYTES[(entry.seq_and_kind >> HEADER_SHIFT & 3) as usize];
+        let start = begin as usize + usize::from(header);
         Some(MessageRef {
             payload: self.arena.get(start..entry.end as usize)?,
             kind: if entry.seq_and_kind & BINARY == 0 {
@@ -229,10 +331,32 @@ impl Contents {
             } else {
                 Kind::Binary
             },
-            seq: self.first_seq + u64::from(entry.seq_and_kind & !BINARY),
+            seq: self.first_seq + u64::from(entry.seq_and_kind & DISTANCE),
             received_at: entry.received_at,
         })
     }
+}
+
+/// An offset in what one read has brought.
+fn offset(at: usize) -> u32 {
+    u32::try_from(at).expect("a read brings little")
+}
+
+fn bits_of(kind: Kind) -> u32 {
+    match kind {
+        Kind::Text => 0,
+        Kind::Binary => BINARY,
+    }
+}
+
+/// For the shortest header that a payload of so many bytes can have.
+fn header_bits(len: usize) -> u32 {
+    let index = match len {
+        ..=125 => 1,
+        126..=0xffff => 2,
+        0x1_0000.. => 3,
+    };
+    index << HEADER_SHIFT
 }
 
 impl Batch {

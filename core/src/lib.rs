@@ -30,7 +30,7 @@
 //! ```
 //!
 //! A dial asks the [`admission::Admission`] that all sets of a process share for its turn, resolves the
-//! host, and opens a socket; bytes then go in by [`ConnectionSet::handle_input`] and out by
+//! host, and opens a socket; bytes then go in by [`ConnectionSet::read_buffer`] and [`ConnectionSet::handle_read`], and out by
 //! [`ConnectionSet::transmit`]. The crate `ropewalk-driver` does all this on any async runtime; use the core
 //! directly to embed it in an event loop of your own, or to test against it in virtual time.
 //!

@@ -8,7 +8,8 @@ use std::collections::{BTreeSet, VecDeque};
 use std::io::IoSlice;
 use std::sync::Arc;
 
-use crate::arenas::Arenas;
+use crate::arenas::{Arenas, READ_AT};
+use crate::batch::Contents;
 use crate::connection::{Connection, Kept, Sharing, Step, Turn, Unit};
 use crate::event::{Counters, Reading, State};
 use crate::ids::{ConnectionId, SocketId};
@@ -40,6 +41,10 @@ pub struct ConnectionSet {
     due: Vec<u32>,
     out: VecDeque<Output>,
     arenas: Arenas,
+    /// Where a read puts its bytes.
+    buffer: Contents,
+    /// What the next read was told.
+    reading: Option<(SocketId, Room)>,
     secrets: Secrets,
     jitter: Jitter,
     latest: Instant,
@@ -56,6 +61,14 @@ struct Slot {
     connection: Option<Box<Connection>>,
 }
 
+/// Where a read puts its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    Buffer,
+    /// The message that they belong to.
+    Message,
+}
+
 impl ConnectionSet {
     /// An empty set. All its randomness comes from `seed`.
     pub fn new(seed: Seed) -> Self {
@@ -68,6 +81,8 @@ impl ConnectionSet {
             due: Vec::new(),
             out: VecDeque::new(),
             arenas: Arenas::default(),
+            buffer: Contents::default(),
+            reading: None,
             secrets,
             jitter,
             latest: Instant::ORIGIN,
@@ -290,6 +305,63 @@ impl ConnectionSet {
         taken
     }
 
+    /// Where one read of this socket is to put what it brings, as much as it should bring at most: nothing if it is not to be read now, as
+    /// [`wants_read`](Self::wants_read) says it. Else up to 224 KiB (64 KiB with TLS) while its connection has room for far more, or 32 KiB; less at the
+    /// beginning and the end of a long message. What is in it already means nothing. [`handle_read`](Self::handle_read) takes what was read;
+    /// if nothing was, there is nothing to tell.
+    pub fn read_buffer(&mut self, socket: SocketId) -> &mut [u8] {
+        self.reading = None;
+        let bytes_max = self.read_bytes_max(socket);
+        if bytes_max == 0 {
+            return &mut [];
+        }
+        let into = match self.make_message_room(socket) {
+            0 => Room::Buffer,
+            1.. => Room::Message,
+        };
+        self.reading = Some((socket, into));
+        let room = match into {
+            Room::Buffer => {
+                if self.buffer.capacity() == 0 {
+                    self.buffer = self.arenas.for_read();
+                }
+                &mut self.buffer.memory()[READ_AT..]
+            }
+            Room::Message => {
+                let connection = self.slots[socket.connection.index()].connection.as_mut();
+                let room = connection.and_then(|it| it.message_room(&mut self.arenas));
+                room.expect("it has just been made")
+            }
+        };
+        let bytes_max = bytes_max.min(room.len());
+        &mut room[..bytes_max]
+    }
+
+    /// Takes the first `len` bytes of the [`read_buffer`](Self::read_buffer) that was asked for last. Returns those that were not taken: as
+    /// with [`handle_input`](Self::handle_input), they are to be kept and given to that, before anything newer is read.
+    ///
+    /// # Panics
+    /// If `len` is more than that buffer had.
+    pub fn handle_read(&mut self, now: Instant, len: usize) -> &[u8] {
+        let Some((socket, into)) = self.reading.take() else {
+            return &[];
+        };
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let mut taken = len;
+        self.socket_step(now, socket, |connection, step| match into {
+            Room::Buffer => {
+                taken = connection.receive_buffer(step, &mut buffer, len);
+                connection.left_with_driver(len - taken);
+            }
+            Room::Message => connection.receive_in_place(step, len),
+        });
+        self.buffer = buffer;
+        match taken < len {
+            true => &self.buffer.memory()[READ_AT..][taken..len],
+            false => &[],
+        }
+    }
+
     /// What a socket is to write next, about 256 KiB at most; `None` if there is nothing.
     pub fn transmit(&mut self, now: Instant, socket: SocketId) -> Option<Transmit<'_>> {
         let now = self.clamp(now);
@@ -343,10 +415,8 @@ impl ConnectionSet {
         is_let && connection.has_socket(socket.generation) && connection.wants_read()
     }
 
-    /// How many bytes one read of this socket should bring at most: 0 if it is not to be read now, as
-    /// [`wants_read`](Self::wants_read) says it, 128 KiB (64 KiB with TLS) while its connection has room for far more, else 32 KiB.
-    /// What is read and then not taken waits with whoever has read it.
-    pub fn read_bytes_max(&self, socket: SocketId) -> usize {
+    /// How many bytes one read of this socket should bring at most: what is read and then not taken waits with whoever has read it.
+    fn read_bytes_max(&self, socket: SocketId) -> usize {
         match self.get(socket.connection) {
             Some(connection) if self.wants_read(socket) => connection.read_bytes_max(),
             Some(_) | None => 0,
@@ -437,6 +507,20 @@ impl ConnectionSet {
             return None;
         }
         slot.connection.as_deref()
+    }
+
+    /// Makes room for the rest of the long message that this socket brings, if one arrives; returns for how many bytes.
+    fn make_message_room(&mut self, socket: SocketId) -> usize {
+        let slot = self.slots.get_mut(socket.connection.index());
+        let Some(connection) = slot.and_then(|slot| slot.connection.as_mut()) else {
+            return 0;
+        };
+        let before = Share::of(connection);
+        let room = connection.message_room(&mut self.arenas);
+        let bytes = room.map_or(0, |room| room.len());
+        let after = Share::of(connection);
+        self.budget.note(socket.connection.index, before, after);
+        bytes
     }
 
     fn clamp(&mut self, now: Instant) -> Instant {

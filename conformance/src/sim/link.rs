@@ -91,6 +91,8 @@ pub(super) struct Link {
     pub(super) write_blocked: bool,
     /// Arrived at the client's system and not taken.
     pub(super) inbox: Vec<u8>,
+    /// How many bytes at its front were read and not taken.
+    pub(super) leftover: usize,
     pub(super) inbox_end: Option<End>,
     /// What goes to the server, and to the client, never overtakes.
     up_clear_at: Instant,
@@ -109,6 +111,7 @@ impl Link {
             window_used: 0,
             write_blocked: false,
             inbox: Vec::new(),
+            leftover: 0,
             inbox_end: None,
             up_clear_at: now,
             down_clear_at: now,

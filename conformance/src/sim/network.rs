@@ -194,8 +194,6 @@ impl Sim {
 
     /// Gives the core what has arrived, as long as it wants to read.
     pub(super) fn feed(&mut self, socket: SocketId) {
-        /// What one read of a socket takes at most.
-        const READ_BYTES_MAX: usize = 64 << 10;
         while let Some(link) = self.links.get_mut(&socket) {
             if link.client == Held::Dropped || !self.set.wants_read(socket) {
                 return;
@@ -211,14 +209,20 @@ impl Sim {
                 self.drain();
                 return;
             }
-            let count = link.inbox.len().min(READ_BYTES_MAX);
-            let original = link.inbox[..count].to_vec();
-            let mut bytes = original.clone();
-            let taken = self.set.handle_input(self.now, socket, &mut bytes);
-            self.ledger.read(self.now, socket, &original[..taken]);
-            if let Some(link) = self.links.get_mut(&socket) {
-                link.inbox.drain(..taken);
-            }
+            let (count, taken) = if link.leftover == 0 {
+                let buffer = self.set.read_buffer(socket);
+                let count = link.inbox.len().min(buffer.len());
+                buffer[..count].copy_from_slice(&link.inbox[..count]);
+                let left = self.set.handle_read(self.now, count).len();
+                (count, count - left)
+            } else {
+                let mut bytes = link.inbox[..link.leftover].to_vec();
+                let taken = self.set.handle_input(self.now, socket, &mut bytes);
+                (link.leftover, taken)
+            };
+            link.leftover = count - taken;
+            let bytes: Vec<u8> = link.inbox.drain(..taken).collect();
+            self.ledger.read(self.now, socket, &bytes);
             self.drain();
             if taken == 0 && self.set.wants_read(socket) {
                 self.ledger.complain(format!(

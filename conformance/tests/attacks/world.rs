@@ -24,9 +24,6 @@ pub(crate) const ALLOWANCE: usize = 64 * KIB;
 /// How often the neighbour says something.
 const TICK: Duration = Duration::from_millis(10);
 
-/// What one read of a socket brings at most.
-const READ_BYTES: usize = 128 * KIB;
-
 /// All tests count the same process's memory, so they take turns, what they prepare included.
 pub(crate) fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
@@ -145,7 +142,6 @@ pub(crate) struct World {
     admission: Admission,
     next_timeout: Option<Instant>,
     wires: BTreeMap<ConnectionId, Wire>,
-    buffer: Box<[u8]>,
     neighbour: Option<ConnectionId>,
     /// Everything that happened to the neighbour, but for masks.
     trace: String,
@@ -183,7 +179,6 @@ impl World {
             admission: Admission::new(limits),
             next_timeout: None,
             wires: BTreeMap::new(),
-            buffer: vec![0; READ_BYTES].into(),
             neighbour: None,
             trace: String::with_capacity(MIB),
             said: 0,
@@ -290,14 +285,14 @@ impl World {
                 Some(socket) if !self.set.wants_read(socket) => return Fed::Stalled,
                 Some(socket) => socket,
             };
-            let (piece, later) = rest.split_at(self.set.read_bytes_max(socket).min(rest.len()));
+            let buffer = self.set.read_buffer(socket);
+            let (piece, later) = rest.split_at(buffer.len().min(rest.len()));
             rest = later;
-            let buffer = &mut self.buffer[..piece.len()];
-            buffer.copy_from_slice(piece);
-            let taken = self.set.handle_input(self.now, socket, buffer);
+            buffer[..piece.len()].copy_from_slice(piece);
+            let leftover = self.set.handle_read(self.now, piece.len());
             let wire = self.wires.get_mut(&id).expect("it was just there");
             wire.wire += piece.len();
-            wire.leftover.extend_from_slice(&piece[taken..]);
+            wire.leftover.extend_from_slice(leftover);
             self.drain();
         }
         match self.read_leftover(id) {

@@ -12,6 +12,7 @@ mod closing;
 mod compression;
 mod deadlines;
 mod ending;
+mod reading;
 mod receive;
 mod renegotiation;
 mod sending;
@@ -25,7 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::admission::Dial;
-use crate::arenas::Arenas;
+use crate::arenas::{Arenas, READ_BYTES};
 use crate::backoff::Backoff;
 use crate::batch::{Judged, MessageRef, Verdict};
 use crate::classify::Strikes;
@@ -579,9 +580,12 @@ impl Connection {
     /// How many bytes one read should bring at most. Much at once saves calls; what is not taken has to wait somewhere.
     pub(crate) fn read_bytes_max(&self) -> usize {
         const FEW: usize = 32 << 10;
-        let many = match self.tls {
-            Some(_) => 64 << 10,
-            None => 128 << 10,
+        const BEGINNING: usize = 4 << 10;
+        let many = match (&self.tls, &self.session) {
+            (Some(_), _) => 64 << 10,
+            (None, Some(session)) if session.decoder.expects_long() => return BEGINNING,
+            (None, Some(session)) if session.brings_much => READ_BYTES,
+            (None, _) => 128 << 10,
         };
         let has_plenty = self.inbound.charged() + 2 * many <= self.settings().inbound.bytes_max;
         if has_plenty { many } else { FEW }

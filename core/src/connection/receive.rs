@@ -7,13 +7,13 @@ use crate::batch::{Contents, MessageRef};
 use crate::event::{EventKind, Reading, State};
 use crate::hooks::{Hooks, ReadyStep, Reply, Urgency};
 use crate::ids::ConnectionId;
-use crate::inbound::{Arrival, Inbound};
+use crate::inbound::{Arrival, Inbound, Pushed};
 use crate::io::Output;
 use crate::letter::{DeadLetter, Direction, Stage};
 use crate::message::{Kind, Message};
 use crate::reason::CloseReason;
 use crate::renegotiate::{Invalid, InvalidCounts, InvalidKind};
-use crate::settings::{Config, InvalidFate};
+use crate::settings::{Config, InvalidFate, Settings};
 use crate::target::Endpoint;
 use crate::time::Instant;
 use crate::websocket::{Item, Limits, Run};
@@ -54,6 +54,15 @@ pub(super) const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// A message of so many bytes that was put together from several reads is a batch of its own, so that it is not copied.
 const LONG: usize = 32 << 10;
 
+/// What has arrived.
+#[derive(Clone, Copy)]
+pub(super) enum Arrived<'a> {
+    /// These bytes.
+    Here(&'a [u8]),
+    /// So many, which were read to where they belong.
+    InPlace(usize),
+}
+
 /// What a message means for the session that it came over.
 enum Meaning {
     Nothing,
@@ -74,20 +83,20 @@ impl Connection {
         if let Some(session) = &mut self.session {
             session.received(step.now);
         }
-        taken += self.receive_frames(step, &bytes[taken..]);
+        taken += self.receive_frames(step, Arrived::Here(&bytes[taken..]));
         self.time_message(step);
         taken
     }
 
-    fn receive_frames(&mut self, step: &mut Step<'_>, bytes: &[u8]) -> usize {
+    pub(super) fn receive_frames(&mut self, step: &mut Step<'_>, arrived: Arrived<'_>) -> usize {
         let settings = self.config.settings();
         let bounds = settings.inbound;
-        let limits = Limits {
-            message_bytes_max: settings.limits.message_bytes_max,
-            frame_bytes_max: settings.limits.frame_bytes_max,
-            fragments_max: settings.limits.fragments_max,
-        };
+        let limits = limits_of(settings);
         let goes_straight = self.messages_go_straight();
+        let (bytes, mut in_place) = match arrived {
+            Arrived::Here(bytes) => (bytes, None),
+            Arrived::InPlace(len) => (&[][..], Some(len)),
+        };
         let mut rest = bytes;
         loop {
             let Some(session) = &mut self.session else {
@@ -98,10 +107,13 @@ impl Connection {
             if session.is_deaf() {
                 return bytes.len();
             }
+            if in_place.is_none() && rest.is_empty() {
+                return bytes.len();
+            }
             if self.inbound.is_full(&bounds) {
                 return bytes.len() - rest.len();
             }
-            if goes_straight {
+            if goes_straight && in_place.is_none() {
                 let run = session.decoder.run(&limits, rest);
                 rest = self.receive_run(step, run);
                 if self.inbound.is_full(&bounds) {
@@ -112,7 +124,11 @@ impl Connection {
                 return bytes.len();
             };
             let mut reply = None;
-            let meaning = match session.decoder.next(&limits, &mut rest) {
+            let next = match in_place.take() {
+                Some(len) => session.decoder.read_directly(len),
+                None => session.decoder.next(&limits, &mut rest),
+            };
+            let meaning = match next {
                 Ok(None) => return bytes.len(),
                 Ok(Some(Item::Message { kind, payload })) => {
                     session.has_sign_of_life = true;
@@ -173,7 +189,7 @@ impl Connection {
     }
 
     /// Whether nothing looks at messages on their way to the queue.
-    fn messages_go_straight(&self) -> bool {
+    pub(super) fn messages_go_straight(&self) -> bool {
         // Every hook has to say whether it looks at messages. Of keys only lanes know.
         let Hooks {
             acknowledge,
@@ -198,6 +214,19 @@ impl Connection {
 
     /// Takes messages that go straight to the queue; returns what lies behind them.
     fn receive_run<'i>(&mut self, step: &mut Step<'_>, mut run: Run<'i>) -> &'i [u8] {
+        self.push_run(step, || {
+            let (kind, payload) = run.next()?;
+            Some((kind, payload, run.rest().len()))
+        });
+        run.rest()
+    }
+
+    /// Queues messages that go straight to the queue, as many as there is room for.
+    pub(super) fn push_run<'i>(
+        &mut self,
+        step: &mut Step<'_>,
+        next: impl FnMut() -> Option<(Kind, &'i [u8], usize)>,
+    ) -> Pushed {
         let settings = self.config.settings();
         let policy = (&settings.batch, &settings.inbound);
         let arrival = Arrival {
@@ -205,11 +234,12 @@ impl Connection {
             at: step.now,
             seq: self.config.hooks().numbered_after + self.tally.received + 1,
         };
-        let next = || {
-            let (kind, payload) = run.next()?;
-            Some((kind, payload, run.rest().len()))
-        };
         let pushed = self.inbound.push_run(policy, &arrival, step.arenas, next);
+        self.were_queued(step, pushed);
+        pushed
+    }
+
+    pub(super) fn were_queued(&mut self, step: &Step<'_>, pushed: Pushed) {
         if pushed.items > 0 {
             self.tally.received += u64::from(pushed.items);
             self.tally.received_bytes += pushed.bytes as u64;
@@ -219,7 +249,6 @@ impl Connection {
                 session.arriving = None;
             }
         }
-        run.rest()
     }
 
     fn pong_arrived(&mut self, step: &mut Step<'_>) {
@@ -329,6 +358,15 @@ struct Intake<'a> {
     script: Option<&'a mut Script>,
     /// How many bytes of the socket have arrived after the message.
     ahead: usize,
+}
+
+/// What the decoder is to know of the settings.
+pub(super) fn limits_of(settings: &Settings) -> Limits {
+    Limits {
+        message_bytes_max: settings.limits.message_bytes_max,
+        frame_bytes_max: settings.limits.frame_bytes_max,
+        fragments_max: settings.limits.fragments_max,
+    }
 }
 
 impl Intake<'_> {

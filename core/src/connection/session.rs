@@ -59,6 +59,8 @@ pub(crate) struct Session {
     /// Messages wait for others to leave with them.
     pub(super) is_lingering: bool,
     pub(super) is_ping_unsent: bool,
+    /// The last read brought much in few messages.
+    pub(super) brings_much: bool,
     /// The peer was pinged, and no byte came since.
     pub(super) is_life_awaited: bool,
     /// The peer was pinged, and the round trip is not measured yet.
@@ -108,6 +110,7 @@ impl Session {
             left_with_driver: 0,
             is_lingering: false,
             is_ping_unsent: false,
+            brings_much: false,
             is_life_awaited: false,
             is_pong_awaited: false,
             has_sign_of_life: false,

@@ -10,7 +10,7 @@ use crate::batch::{Batch, Contents, LaneNumber, MESSAGE_OVERHEAD, MessageRef};
 use crate::ids::ConnectionId;
 use crate::io::Consumer;
 use crate::message::Kind;
-use crate::settings::{BatchPolicy, ProcessorSettings, QueueBounds};
+use crate::settings::{BatchPolicy, IdleFlush, ProcessorSettings, QueueBounds};
 use crate::time::Instant;
 use crate::workers::Scaled;
 
@@ -101,6 +101,25 @@ impl Inbound {
             .push(policy, (left, ahead), generation, message, arenas);
         self.items += 1;
         self.bytes += len;
+    }
+
+    /// Whether these messages can be a batch of their own, which is worth handing out as it is.
+    pub(crate) fn has_room_for(
+        &self,
+        (policy, bounds): (&BatchPolicy, &QueueBounds),
+        contents: &Contents,
+    ) -> bool {
+        let (count, bytes) = (contents.len(), contents.bytes());
+        let is_enough = match policy.idle {
+            IdleFlush::AtOnce => true,
+            // Who waits for large batches gets them.
+            IdleFlush::Linger => 4 * bytes >= policy.bytes_max || 4 * count >= policy.count_max,
+        };
+        is_enough
+            && contents.is_worth_keeping(bytes)
+            && bytes <= policy.bytes_max
+            && self.items as usize + count <= bounds.items_max
+            && self.bytes + bytes <= bounds.bytes_max
     }
 
     /// Queues a batch that is complete.
@@ -437,7 +456,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::settings::IdleFlush;
 
     const ID: ConnectionId = ConnectionId {
         index: 0,

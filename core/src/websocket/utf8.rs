@@ -24,7 +24,7 @@ impl Utf8Progress {
     pub(crate) fn grow(&mut self, text: &[u8], grown_by: usize) -> Result<(), NotUtf8> {
         let unchecked = usize::from(self.unfinished) + grown_by;
         let tail = &text[text.len() - unchecked..];
-        self.unfinished = match std::str::from_utf8(tail) {
+        self.unfinished = match simdutf8::compat::from_utf8(tail) {
             Ok(_) => 0,
             Err(error) if error.error_len().is_some() => return Err(NotUtf8),
             Err(error) => u8::try_from(tail.len() - error.valid_up_to())

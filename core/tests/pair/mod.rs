@@ -46,6 +46,8 @@ pub struct Pair {
     pub next_timeout: Option<Instant>,
     pub dials: Vec<Instant>,
     asks_again: bool,
+    /// What was read and not taken.
+    leftover: Vec<u8>,
 }
 
 impl Pair {
@@ -89,6 +91,7 @@ impl Pair {
             next_timeout: None,
             dials: Vec::new(),
             asks_again: true,
+            leftover: Vec::new(),
         };
         pair.ask();
         pair
@@ -150,6 +153,29 @@ impl Pair {
         let taken = self.set.handle_input(self.now, socket, &mut bytes.to_vec());
         self.drain();
         taken
+    }
+
+    /// Brings bytes as a socket does: what is read goes into the set's own memory, `at_once` bytes at a time at most. Returns how many were read:
+    /// fewer than given only if no more is wanted. What was read and not taken comes back first.
+    pub fn read(&mut self, bytes: &[u8], at_once: usize) -> usize {
+        let mut read = 0;
+        while let Some(socket) = self.socket.filter(|it| self.set.wants_read(*it)) {
+            if !self.leftover.is_empty() {
+                let taken = self.set.handle_input(self.now, socket, &mut self.leftover);
+                self.leftover.drain(..taken);
+            } else if read < bytes.len() {
+                let buffer = self.set.read_buffer(socket);
+                let len = buffer.len().min(at_once).min(bytes.len() - read);
+                buffer[..len].copy_from_slice(&bytes[read..read + len]);
+                self.leftover
+                    .extend_from_slice(self.set.handle_read(self.now, len));
+                read += len;
+            } else {
+                break;
+            }
+            self.drain();
+        }
+        read
     }
 
     pub fn take_written(&mut self) -> Vec<u8> {

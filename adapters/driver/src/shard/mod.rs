@@ -28,9 +28,6 @@ use crate::scope::Common;
 use crate::slots::Slots;
 use member::Member;
 
-/// Shared by all sockets of a shard: what one read brings at most.
-const READ_BUFFER: usize = 128 << 10;
-
 /// A connection set, its sockets, and the timer that wakes them. No lock is held around any of it.
 pub(crate) struct Shard<R: Runtime> {
     number: u32,
@@ -43,7 +40,6 @@ pub(crate) struct Shard<R: Runtime> {
     mail: VecDeque<Command>,
     /// Sockets with bytes to write.
     writes: Vec<SocketId>,
-    buffer: Box<[u8]>,
     budget: Budget,
     timer: R::Timer,
     armed: Option<Instant>,
@@ -66,7 +62,6 @@ impl<R: Runtime> Shard<R> {
             mailbox,
             mail: VecDeque::new(),
             writes: Vec::new(),
-            buffer: vec![0; READ_BUFFER].into(),
             budget: Budget::renewed(Instant::ORIGIN),
             timer: R::timer(),
             armed: None,

@@ -160,14 +160,13 @@ impl<R: Runtime> Shard<R> {
 
     /// Reads once, or feeds what an earlier read brought and the core did not take.
     fn read(&mut self, now: Instant, index: u32, socket: SocketId) -> Read {
-        let bytes_max = self.set.read_bytes_max(socket).min(self.buffer.len());
         let Some((open, waker)) = self.slots.open(index) else {
             return Read::Done;
         };
         if open.socket != socket || open.reading == Reading::Ended {
             return Read::Done;
         }
-        if bytes_max == 0 {
+        if !self.set.wants_read(socket) {
             open.reading = Reading::Stalled;
             return Read::Done;
         }
@@ -182,11 +181,10 @@ impl<R: Runtime> Shard<R> {
             self.perform(now);
             return Read::More;
         }
+        let buffer = self.set.read_buffer(socket);
+        let bytes_max = buffer.len();
         let bytes = loop {
-            match caught(|| {
-                open.stream
-                    .poll_read(&mut cx, &mut self.buffer[..bytes_max])
-            }) {
+            match caught(|| open.stream.poll_read(&mut cx, buffer)) {
                 Poll::Ready(Ok(0)) => {
                     open.reading = Reading::Ended;
                     return Read::End;
@@ -198,12 +196,12 @@ impl<R: Runtime> Shard<R> {
             }
         };
         self.budget.charge(bytes);
-        let Some(input) = self.buffer[..bytes_max].get_mut(..bytes) else {
+        if bytes > bytes_max {
             let error = "the socket says that it read more than there was room for";
             return Read::Failed(io::Error::other(error));
-        };
-        let taken = self.set.handle_input(now, socket, input);
-        open.leftover.extend_from_slice(&input[taken..]);
+        }
+        let rest = self.set.handle_read(now, bytes);
+        open.leftover.extend_from_slice(rest);
         let is_drained = bytes < bytes_max && open.leftover.is_empty();
         // A short read has emptied the socket, if the socket is one that can tell.
         let read = match is_drained.then(|| caught(|| open.stream.poll_readable(&mut cx))) {
