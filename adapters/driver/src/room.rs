@@ -74,6 +74,9 @@ struct Waiting {
 /// Shorter rows of messages are not packed.
 const ROW: usize = 8;
 
+/// When a pack of so many is taken, the row goes on.
+const MANY: usize = 16;
+
 /// What is on its way to the shard.
 #[derive(Debug)]
 pub(crate) enum Post {
@@ -149,7 +152,9 @@ impl Room {
         let mut state = self.lock();
         state.may_take(payload.len(), self.bounds).ok()?;
         let is_packed = match state.posted.back_mut() {
-            Some(Post::Packed(packed)) => packed.push_bytes(kind, payload),
+            Some(Post::Packed(packed)) => {
+                packed.push_bytes(kind, payload) || state.pack_bytes(kind, payload)
+            }
             Some(Post::One(_)) | None => false,
         };
         is_packed.then(|| {
@@ -180,7 +185,10 @@ impl Room {
     pub(crate) fn take_posted(&self) -> VecDeque<Post> {
         let mut state = self.lock();
         state.listed = Listed::No;
-        state.row = 0;
+        // Where very many come, the first of the next are packed too.
+        if !matches!(state.posted.back(), Some(Post::Packed(packed)) if packed.len() > MANY) {
+            state.row = 0;
+        }
         std::mem::take(&mut state.posted)
     }
 
@@ -336,7 +344,11 @@ impl State {
                 Err(again) => message = again,
             }
         }
-        let mut packed = Box::<Packed>::default();
+        let mut packed = Box::new(match self.posted.back() {
+            // The row has just become one.
+            Some(Post::One(_)) => Packed::default(),
+            Some(Post::Packed(_)) | None => Packed::for_many(),
+        });
         let pushed = packed.push(message);
         if pushed.is_ok() {
             self.posted.push_back(Post::Packed(packed));
@@ -345,6 +357,17 @@ impl State {
             message,
             outcome: None,
         })
+    }
+
+    /// Puts bytes into a further pack, behind one that is full; whether they can be packed.
+    #[cold]
+    fn pack_bytes(&mut self, kind: Kind, payload: &[u8]) -> bool {
+        let mut packed = Box::new(Packed::for_many());
+        let is_packed = packed.push_bytes(kind, payload);
+        if is_packed {
+            self.posted.push_back(Post::Packed(packed));
+        }
+        is_packed
     }
 
     /// Closes, and says who waits in vain.

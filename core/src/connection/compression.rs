@@ -7,8 +7,14 @@ use crate::outbound::{KEPT_BYTES, Outbound};
 use crate::websocket::deflate::Deflator;
 use crate::websocket::{encode_compressed_header, encode_header, frame_len};
 
-/// How much is compressed before others have their turn.
+/// How much is offered at most, compressed, before it is written: it is kept until it is.
 const AHEAD_MAX: u32 = 64 * 1024;
+
+/// How much is compressed before others have their turn, in bytes of what comes of it: that is what takes the time.
+const WORK_MAX: usize = 16 * 1024;
+
+/// So many bytes that vanish cost what one costs that does not.
+const VANISHING: usize = 32;
 
 /// The compressing half of a session.
 ///
@@ -22,31 +28,25 @@ pub(super) struct Compression {
     ahead: VecDeque<Form>,
     /// The size of their frames.
     ahead_bytes: u64,
-    /// What their compressed payloads take.
-    held_bytes: usize,
+    /// Their compressed payloads, behind `gone` bytes of messages that are written.
+    payloads: Vec<u8>,
+    gone: usize,
 }
 
-/// What a message goes out as.
-#[derive(Debug)]
-enum Form {
-    AsItIs { len: usize },
-    Compressed(Box<[u8]>),
+/// What a message goes out as, and how long that is.
+#[derive(Clone, Copy, Debug)]
+struct Form {
+    len: usize,
+    is: Is,
 }
 
 impl Form {
-    fn len(&self) -> usize {
-        match self {
-            Self::AsItIs { len } => *len,
-            Self::Compressed(payload) => payload.len(),
+    /// What it has of the compressed payloads.
+    fn held(self) -> usize {
+        match self.is {
+            Is::Plain => 0,
+            Is::Compressed => self.len,
         }
-    }
-
-    fn held(&self) -> usize {
-        let payload = match self {
-            Self::AsItIs { .. } => 0,
-            Self::Compressed(payload) => payload.len(),
-        };
-        size_of::<Self>() + payload
     }
 }
 
@@ -56,28 +56,40 @@ impl Compression {
             deflator,
             ahead: VecDeque::new(),
             ahead_bytes: 0,
-            held_bytes: 0,
+            payloads: Vec::new(),
+            gone: 0,
         }
     }
 
-    /// Compresses the next messages of the queue until there are `bytes` to offer, or as many were compressed:
+    /// Compresses the next messages of the queue until there are `bytes` to offer, or it was enough work:
     /// others wait meanwhile, and what is there can be written before there is more.
     pub(super) fn go_ahead(&mut self, outbound: &Outbound, bytes: u32) {
         let bytes = u64::from(bytes.min(AHEAD_MAX));
-        let mut compressed = 0;
-        while self.ahead_bytes < bytes && compressed < bytes {
-            let Some(queued) = outbound.get(self.ahead.len()) else {
-                break;
-            };
-            let message = queued.message.as_bytes();
-            compressed += message.len() as u64;
-            let form = match self.deflator.compress(message) {
-                Some(payload) => Form::Compressed(payload.into()),
-                None => Form::AsItIs { len: message.len() },
-            };
-            self.ahead_bytes += frame_len(form.len());
-            self.held_bytes += form.held();
-            self.ahead.push_back(form);
+        if self.ahead_bytes < bytes && self.ahead.len() < outbound.len() {
+            let mut work = 0;
+            for (_, message) in outbound.payloads_from(self.ahead.len()) {
+                let form = match self.deflator.compress_to(message, &mut self.payloads) {
+                    Some(len) => Form {
+                        len,
+                        is: Is::Compressed,
+                    },
+                    None => Form {
+                        len: message.len(),
+                        is: Is::Plain,
+                    },
+                };
+                self.ahead_bytes += frame_len(form.len);
+                self.ahead.push_back(form);
+                if self.deflator.takes(message.len()) {
+                    work += form.len + message.len() / VANISHING;
+                }
+                if self.ahead_bytes >= bytes || work >= WORK_MAX {
+                    break;
+                }
+            }
+            if self.payloads.capacity() / 2 > self.payloads.len().max(KEPT_BYTES) {
+                self.payloads.shrink_to_fit();
+            }
         }
         if outbound.is_empty() {
             self.deflator.rest();
@@ -90,22 +102,36 @@ impl Compression {
         if index >= self.ahead.len() {
             return;
         }
+        let mut cut = 0;
         for form in self.ahead.drain(index..) {
-            self.ahead_bytes -= frame_len(form.len());
-            self.held_bytes -= form.held();
+            self.ahead_bytes -= frame_len(form.len);
+            cut += form.held();
         }
+        self.payloads.truncate(self.payloads.len() - cut);
+        self.tidy();
         self.deflator.forget();
     }
 
-    /// The first message is written.
-    pub(super) fn first_left(&mut self) {
-        let Some(form) = self.ahead.pop_front() else {
-            return;
-        };
-        self.ahead_bytes -= frame_len(form.len());
-        self.held_bytes -= form.held();
-        if self.ahead.is_empty() && self.ahead.capacity() * size_of::<Form>() > KEPT_BYTES {
-            self.ahead = VecDeque::new();
+    /// The first messages are written.
+    pub(super) fn first_left(&mut self, count: usize) {
+        for form in self.ahead.drain(..count.min(self.ahead.len())) {
+            self.ahead_bytes -= frame_len(form.len);
+            self.gone += form.held();
+        }
+        self.tidy();
+    }
+
+    /// Gives back what nothing is in.
+    fn tidy(&mut self) {
+        if self.ahead.is_empty() {
+            self.payloads = Vec::new();
+            self.gone = 0;
+            if self.ahead.capacity() * size_of::<Form>() > KEPT_BYTES {
+                self.ahead = VecDeque::new();
+            }
+        } else if self.gone > KEPT_BYTES.max(self.payloads.len() / 2) {
+            self.payloads.drain(..self.gone);
+            self.gone = 0;
         }
     }
 
@@ -114,21 +140,36 @@ impl Compression {
         self.deflator.forget();
     }
 
-    /// What the message at `index` of the queue goes out as; `None` if its turn to be compressed has not
-    /// come.
-    pub(super) fn payload<'a>(&'a self, index: usize, message: &'a Message) -> Option<Payload<'a>> {
-        Some(match self.ahead.get(index)? {
-            Form::AsItIs { .. } => Payload::plain(message),
-            Form::Compressed(payload) => Payload {
-                kind: message.kind(),
-                bytes: payload,
-                is: Is::Compressed,
-            },
-        })
+    /// What the messages of the queue go out as, from this place on, as far as their turn to be compressed has come.
+    pub(super) fn payloads<'a>(
+        &'a self,
+        outbound: &'a Outbound,
+        index: usize,
+    ) -> impl Iterator<Item = Payload<'a>> {
+        let index = index.min(self.ahead.len());
+        let skipped = self.ahead.range(..index).map(|form| form.held());
+        let start = self.gone + skipped.sum::<usize>();
+        let mut rest = self.payloads.get(start..).unwrap_or_default();
+        let messages = outbound.payloads_from(index);
+        messages
+            .zip(self.ahead.range(index..))
+            .map(move |((kind, plain), form)| match form.is {
+                Is::Plain => Payload::of(kind, plain),
+                Is::Compressed => {
+                    let bytes;
+                    (bytes, rest) = rest.split_at(form.len);
+                    Payload {
+                        kind,
+                        bytes,
+                        is: Is::Compressed,
+                    }
+                }
+            })
     }
 
     pub(super) fn charged(&self) -> usize {
-        self.deflator.charged() + self.held_bytes
+        let held = self.payloads.capacity() + self.ahead.len() * size_of::<Form>();
+        self.deflator.charged() + held
     }
 }
 
@@ -140,7 +181,7 @@ pub(super) struct Payload<'a> {
     is: Is,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Is {
     Plain,
     Compressed,

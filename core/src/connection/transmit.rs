@@ -65,6 +65,7 @@ impl Connection {
             None => session.quantum,
         };
         let mut messages_begun = 0;
+        let compression = session.compression.as_deref();
         match session.cut.as_deref() {
             Some(Cut::Bytes(rest)) => {
                 scratch.extend_from_slice(rest);
@@ -73,7 +74,7 @@ impl Connection {
             Some(Cut::Message { mask, written }) => {
                 let (mask, written) = (*mask, *written);
                 messages_begun = 1;
-                if let Some(payload) = self.payload(0) {
+                if let Some(payload) = self.first_payload() {
                     let is_whole = encode_rest(scratch, payload, mask, written, quantum);
                     close_unit(plan, What::Message { mask, written }, scratch);
                     if !is_whole {
@@ -112,32 +113,39 @@ impl Connection {
             }
         }
         if self.sends_messages() {
-            let mut index = messages_begun;
-            while scratch.len() < quantum as usize {
-                let Some(payload) = self.queued_payload(index) else {
-                    break;
-                };
-                let mask = secrets.mask();
+            let mut is_whole = true;
+            let offer_one = |payload: Payload<'_>| {
                 let left = quantum.saturating_sub(offered(scratch));
-                let is_whole = encode_rest(scratch, payload, mask, 0, left);
-                close_unit(plan, What::Message { mask, written: 0 }, scratch);
-                if !is_whole {
-                    return;
+                if left == 0 {
+                    return ControlFlow::Break(());
                 }
-                index += 1;
-            }
-            let _ = self
-                .outbound
-                .packed_from(index)
-                .try_for_each(|(kind, payload)| {
-                    if scratch.len() >= quantum as usize {
-                        return ControlFlow::Break(());
-                    }
-                    let mask = secrets.mask();
-                    encode_frame(scratch, kind.into(), payload, mask);
-                    close_unit(plan, What::Message { mask, written: 0 }, scratch);
+                let mask = secrets.mask();
+                is_whole = encode_rest(scratch, payload, mask, 0, left);
+                close_unit(plan, What::Message { mask, written: 0 }, scratch);
+                if is_whole {
                     ControlFlow::Continue(())
-                });
+                } else {
+                    ControlFlow::Break(())
+                }
+            };
+            match compression {
+                Some(compression) => {
+                    let mut payloads = compression.payloads(&self.outbound, messages_begun);
+                    let _ = payloads.try_for_each(offer_one);
+                }
+                None => {
+                    let queued = (messages_begun..).map_while(|index| self.outbound.get(index));
+                    let mut payloads = queued.map(|it| Payload::plain(&it.message));
+                    let _ = payloads.try_for_each(offer_one);
+                }
+            }
+            if !is_whole {
+                return;
+            }
+            if compression.is_none() && self.outbound.len() > self.outbound.queued() {
+                let begun = messages_begun.max(self.outbound.queued());
+                self.offer_packed(begun, quantum, secrets, scratch, plan);
+            }
         }
         if let Some(close) = &session.close
             && close.is_due()
@@ -146,6 +154,29 @@ impl Connection {
             encode_frame(scratch, Opcode::Close, &payload, secrets.mask());
             close_unit(plan, What::Close, scratch);
         }
+    }
+
+    /// Puts messages that are packed, and not compressed, behind all others.
+    fn offer_packed(
+        &self,
+        begun: usize,
+        quantum: u32,
+        secrets: &mut Secrets,
+        scratch: &mut Vec<u8>,
+        plan: &mut Vec<Unit>,
+    ) {
+        let _ = self
+            .outbound
+            .packed_from(begun)
+            .try_for_each(|(kind, payload)| {
+                if scratch.len() >= quantum as usize {
+                    return ControlFlow::Break(());
+                }
+                let mask = secrets.mask();
+                encode_frame(scratch, kind.into(), payload, mask);
+                close_unit(plan, What::Message { mask, written: 0 }, scratch);
+                ControlFlow::Continue(())
+            });
     }
 
     /// The kernel took the first `written` bytes of what was offered.
@@ -241,7 +272,9 @@ impl Connection {
                     self.first_begun();
                 }
                 let written = written + taken as u64;
-                let payload = self.payload(0).map_or(0, |payload| payload.bytes().len());
+                let payload = self
+                    .first_payload()
+                    .map_or(0, |payload| payload.bytes().len());
                 let Some(session) = &mut self.session else {
                     return;
                 };
@@ -250,7 +283,7 @@ impl Connection {
                 } else {
                     session.cut = None;
                     if let Some(compression) = &mut session.compression {
-                        compression.first_left();
+                        compression.first_left(1);
                     }
                     self.first_written(step);
                 }
@@ -268,13 +301,19 @@ impl Connection {
 
     /// Whether nothing follows from a message that was written but its outcome.
     fn written_leaves_at_once(&self) -> bool {
-        let session = self.session.as_ref();
         self.config.hooks().acknowledge.is_none()
-            && session.is_some_and(|session| session.compression.is_none())
     }
 
     /// The first `count` messages of the queue were written whole.
     fn first_were_written(&mut self, step: &mut Step<'_>, count: usize) {
+        if count == 0 {
+            return;
+        }
+        if let Some(session) = &mut self.session
+            && let Some(compression) = &mut session.compression
+        {
+            compression.first_left(count);
+        }
         let mut left = count;
         while left > 0 && self.outbound.get(0).is_some() {
             self.first_begun();
@@ -346,21 +385,17 @@ impl Connection {
         }
     }
 
-    /// What the message at `index` of the queue goes out as on this socket.
-    fn payload(&self, index: usize) -> Option<Payload<'_>> {
-        self.queued_payload(index).or_else(|| {
-            let (kind, payload) = self.outbound.packed_from(index).next()?;
-            Some(Payload::of(kind, payload))
-        })
-    }
-
-    /// As [`payload`](Self::payload), of a message that is not packed.
-    #[inline]
-    fn queued_payload(&self, index: usize) -> Option<Payload<'_>> {
-        let message = &self.outbound.get(index)?.message;
+    /// What the first message of the queue goes out as on this socket.
+    fn first_payload(&self) -> Option<Payload<'_>> {
         match &self.session.as_ref()?.compression {
-            Some(compression) => compression.payload(index, message),
-            None => Some(Payload::plain(message)),
+            Some(compression) => compression.payloads(&self.outbound, 0).next(),
+            None => {
+                if let Some(first) = self.outbound.get(0) {
+                    return Some(Payload::plain(&first.message));
+                }
+                let (kind, payload) = self.outbound.packed_from(0).next()?;
+                Some(Payload::of(kind, payload))
+            }
         }
     }
 
@@ -372,7 +407,6 @@ impl Connection {
         if let Some(session) = &mut self.session
             && let Some(compression) = &mut session.compression
         {
-            self.outbound.unpack();
             compression.go_ahead(&self.outbound, session.quantum);
         }
     }
@@ -458,7 +492,7 @@ pub(super) fn messages_within(plan: &[Unit], bytes: usize) -> usize {
         .count()
 }
 
-#[inline]
+#[inline(always)]
 fn close_unit(plan: &mut Vec<Unit>, what: What, scratch: &[u8]) {
     plan.push(Unit {
         what,
@@ -479,6 +513,11 @@ fn encode_rest(
     quantum: u32,
 ) -> bool {
     let bytes = payload.bytes();
+    if written == 0 && bytes.len() <= quantum as usize {
+        payload.encode_header(scratch, mask);
+        mask_append(scratch, bytes, mask, 0);
+        return true;
+    }
     let header_len = frame_len(bytes.len()) - bytes.len() as u64;
     let mut payload_written = 0;
     if written < header_len {

@@ -8,7 +8,7 @@ use crate::message::{Kind, Message, MessageId};
 use crate::time::Instant;
 
 /// What a message has at most to be packed: to copy a longer one costs more than to keep it.
-const SHORT: usize = 512;
+const SHORT: usize = 2 << 10;
 /// What a pack holds at most. It is freed as a whole, when its last message has left.
 const PACK_BYTES: usize = 64 << 10;
 
@@ -56,7 +56,15 @@ impl Piece {
 }
 
 impl Packed {
-    /// Whether a message can be in a pack: it has no options and is short, of 512 bytes at most.
+    /// An empty pack with memory for all that it can hold: for what is known to be many messages.
+    pub fn for_many() -> Self {
+        Self {
+            bytes: Vec::with_capacity(PACK_BYTES),
+            pieces: Vec::new(),
+        }
+    }
+
+    /// Whether a message can be in a pack: it has no options and is short, of 2 KiB at most.
     #[inline]
     pub fn can_hold(message: &Message) -> bool {
         message.len() <= SHORT && message.is_plain()
@@ -75,7 +83,7 @@ impl Packed {
         }
     }
 
-    /// Copies a text behind the others, or binary data; whether there was room. A pack holds 64 KiB, and nothing of more than 512 bytes.
+    /// Copies a text behind the others, or binary data; whether there was room. A pack holds 64 KiB, and nothing of more than 2 KiB.
     #[inline]
     pub fn push_bytes(&mut self, kind: Kind, payload: &[u8]) -> bool {
         let Some(piece) = Piece::new(kind, payload.len()) else {
@@ -170,6 +178,21 @@ struct Pack {
     gone_bytes: usize,
 }
 
+impl Pack {
+    /// The first messages that are left, `count` if there are so many: how many, and their bytes.
+    #[inline]
+    fn first_of(&self, count: usize) -> (usize, usize) {
+        if count == 0 {
+            return (0, 0);
+        }
+        let rest = self.packed.pieces.get(self.gone..).unwrap_or_default();
+        match rest.get(..count) {
+            Some(first) => (count, first.iter().map(|piece| piece.len()).sum()),
+            None => (rest.len(), self.packed.bytes.len() - self.gone_bytes),
+        }
+    }
+}
+
 impl Packs {
     /// Adds messages of which the first has this number.
     pub(super) fn push(&mut self, now: Instant, first: MessageId, mut packed: Packed) {
@@ -202,12 +225,15 @@ impl Packs {
         Some(self.packs.front()?.accepted_at)
     }
 
-    /// The payloads, in their order.
+    /// The payloads behind the first `skipped`, in their order.
     #[inline]
-    pub(super) fn payloads(&self) -> impl Iterator<Item = (Kind, &[u8])> {
-        self.packs
-            .iter()
-            .flat_map(|pack| pack.packed.payloads(pack.gone, pack.gone_bytes))
+    pub(super) fn payloads(&self, mut skipped: usize) -> impl Iterator<Item = (Kind, &[u8])> {
+        self.packs.iter().flat_map(move |pack| {
+            let (here, here_bytes) = pack.first_of(skipped);
+            skipped -= here;
+            let (piece, byte) = (pack.gone + here, pack.gone_bytes + here_bytes);
+            pack.packed.payloads(piece, byte)
+        })
     }
 
     /// Takes out the first `count` messages; returns how many there were, and their bytes.
@@ -216,19 +242,14 @@ impl Packs {
         while items < count
             && let Some(pack) = self.packs.front_mut()
         {
-            let rest = pack.packed.pieces.get(pack.gone..).unwrap_or_default();
-            if rest.len() <= count - items {
-                items += rest.len();
-                bytes += pack.packed.bytes.len() - pack.gone_bytes;
+            let (leaving, leaving_bytes) = pack.first_of(count - items);
+            items += leaving;
+            bytes += leaving_bytes;
+            pack.gone += leaving;
+            pack.gone_bytes += leaving_bytes;
+            if pack.gone == pack.packed.len() {
                 self.held -= pack.packed.held() + size_of::<Pack>();
                 self.packs.pop_front();
-            } else {
-                let leaving = rest.iter().take(count - items);
-                let leaving_bytes: usize = leaving.map(|piece| piece.len()).sum();
-                pack.gone += count - items;
-                pack.gone_bytes += leaving_bytes;
-                bytes += leaving_bytes;
-                items = count;
             }
         }
         self.len -= items;

@@ -9,6 +9,8 @@ use crate::message::Kind;
 /// The first byte's bit of a frame that ends its message, and the second's of one that is masked (RFC 6455 §5.2).
 const FINAL: u8 = 0x80;
 const MASKED: u8 = 0x80;
+/// The first byte's bit of a message that is compressed (RFC 7692 §6).
+const COMPRESSED: u8 = 0x40;
 
 /// What a frame carries. Continuations are missing: a message leaves in one frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -78,8 +80,15 @@ pub fn encode_header(out: &mut Vec<u8>, opcode: Opcode, payload_len: u64, mask: 
         "a control frame's payload is checked or cut before it is encoded"
     );
     let first = FINAL | u8::from(OpCode::from(opcode));
+    if !encode_short_header(out, first, payload_len, mask) {
+        encode_long_header(out, &header(opcode, mask), payload_len);
+    }
+}
+
+/// Nearly all there is, by hand; whether it was that. The rest is rare and long.
+#[inline]
+fn encode_short_header(out: &mut Vec<u8>, first: u8, payload_len: u64, mask: [u8; 4]) -> bool {
     let [a, b, c, d] = mask;
-    // Nearly all there is, by hand; the rest is rare and long.
     match u16::try_from(payload_len) {
         Ok(len @ 0..126) => {
             let [_, len] = len.to_be_bytes();
@@ -89,27 +98,31 @@ pub fn encode_header(out: &mut Vec<u8>, opcode: Opcode, payload_len: u64, mask: 
             let [high, low] = len.to_be_bytes();
             out.extend_from_slice(&[first, MASKED | 126, high, low, a, b, c, d]);
         }
-        Err(_) => encode_long_header(out, opcode, payload_len, mask),
+        Err(_) => return false,
     }
+    true
 }
 
 #[cold]
-fn encode_long_header(out: &mut Vec<u8>, opcode: Opcode, payload_len: u64, mask: [u8; 4]) {
-    header(opcode, mask)
+fn encode_long_header(out: &mut Vec<u8>, header: &FrameHeader, payload_len: u64) {
+    header
         .format(payload_len, out)
         .expect("writing to a Vec does not fail");
 }
 
 /// Like [`encode_header`], for a message whose payload was compressed: RSV1 says so (RFC 7692 §6.1).
 /// Control frames cannot be compressed, so this takes no opcode.
+#[inline]
 pub fn encode_compressed_header(out: &mut Vec<u8>, kind: Kind, payload_len: u64, mask: [u8; 4]) {
-    let header = FrameHeader {
-        rsv1: true,
-        ..header(kind.into(), mask)
-    };
-    header
-        .format(payload_len, out)
-        .expect("writing to a Vec does not fail");
+    let opcode = Opcode::from(kind);
+    let first = FINAL | COMPRESSED | u8::from(OpCode::from(opcode));
+    if !encode_short_header(out, first, payload_len, mask) {
+        let header = FrameHeader {
+            rsv1: true,
+            ..header(opcode, mask)
+        };
+        encode_long_header(out, &header, payload_len);
+    }
 }
 
 /// The size on the wire of a masked frame with a payload of `payload_len` bytes, header included.
@@ -173,13 +186,20 @@ mod tests {
             encode_frame(&mut out, Opcode::Binary, &vec![0; len], [1, 2, 3, 4]);
             assert_eq!(out.len(), len + header_len, "{len}");
             assert_eq!(frame_len(len), out.len() as u64, "{len}");
-            for opcode in [Opcode::Text, Opcode::Binary] {
-                let (mut out, mut theirs) = (Vec::new(), Vec::new());
-                encode_header(&mut out, opcode, len as u64, [1, 2, 3, 4]);
-                header(opcode, [1, 2, 3, 4])
-                    .format(len as u64, &mut theirs)
-                    .unwrap();
-                assert_eq!(out, theirs, "{len}");
+            for kind in [Kind::Text, Kind::Binary] {
+                for rsv1 in [false, true] {
+                    let (mut out, mut theirs) = (Vec::new(), Vec::new());
+                    match rsv1 {
+                        false => encode_header(&mut out, kind.into(), len as u64, [1, 2, 3, 4]),
+                        true => encode_compressed_header(&mut out, kind, len as u64, [1, 2, 3, 4]),
+                    }
+                    let header = FrameHeader {
+                        rsv1,
+                        ..header(kind.into(), [1, 2, 3, 4])
+                    };
+                    header.format(len as u64, &mut theirs).unwrap();
+                    assert_eq!(out, theirs, "{len}");
+                }
             }
         }
     }

@@ -34,7 +34,7 @@ pub fn mask_append(out: &mut Vec<u8>, payload: &[u8], mask: [u8; 4], offset: usi
     }
 }
 
-/// Once over what is short: a call to copy it would cost as much as the masking.
+/// Once over what is short: a call to copy it would cost as much as the masking. So there is none for the last bytes either.
 #[inline]
 fn append_short(out: &mut Vec<u8>, payload: &[u8], lane: &[u8; LANE]) {
     let (blocks, rest) = payload.as_chunks::<{ 4 * LANE }>();
@@ -47,9 +47,20 @@ fn append_short(out: &mut Vec<u8>, payload: &[u8], lane: &[u8; LANE]) {
     for chunk in lanes {
         out.extend_from_slice(&masked(chunk, lane));
     }
-    let mut last = [0; LANE];
-    last[..rest.len()].copy_from_slice(rest);
-    out.extend_from_slice(&masked(&last, lane)[..rest.len()]);
+    if rest.is_empty() {
+        return;
+    }
+    match payload.last_chunk::<LANE>() {
+        // Some are written once more.
+        Some(last) => {
+            let again = LANE - rest.len();
+            let shift = u32::try_from(rest.len() % 4).unwrap_or(0);
+            let lane = u128::from_le_bytes(*lane).rotate_right(8 * shift);
+            out.truncate(out.len() - again);
+            out.extend_from_slice(&masked(last, &lane.to_le_bytes()));
+        }
+        None => out.extend(rest.iter().zip(lane).map(|(byte, key)| byte ^ key)),
+    }
 }
 
 #[inline]

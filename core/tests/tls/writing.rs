@@ -1,7 +1,7 @@
 //! What leaves: records that the kernel takes in parts, and what became of the messages in them.
 
 use ropewalk_core::settings::Deflate;
-use ropewalk_core::{Hooks, Message, MessageId, Outcome, Report, Settings};
+use ropewalk_core::{Hooks, Kind, Message, MessageId, Outcome, Packed, Report, Settings};
 
 use crate::pair::peer::Receiver;
 use crate::pair::{frame, frames_of, raw_frames_of, response_with};
@@ -118,6 +118,84 @@ fn what_was_taken_in_parts_of_any_size_is_one_stream() {
         let outcomes: Vec<_> = ids.into_iter().map(|id| (id, Outcome::Written)).collect();
         assert_eq!(secure.pair.outcomes, outcomes);
         assert_eq!(secure.pair.set.charged_bytes(), 0, "buffers are given back");
+    }
+}
+
+/// Queues a pack of these texts.
+fn send_packed(secure: &mut Secure, texts: &[String]) {
+    let mut packed = Packed::default();
+    for text in texts {
+        assert!(packed.push_bytes(Kind::Text, text.as_bytes()));
+    }
+    let pair = &mut secure.pair;
+    pair.set
+        .send_packed(pair.now, pair.id, packed, |error| panic!("{error}"));
+    pair.drain();
+    pair.set.check_invariants();
+}
+
+/// The texts that the server has got since it was asked last.
+fn said(secure: &mut Secure) -> Vec<String> {
+    let written = secure.pair.take_written();
+    secure.server.feed(&written);
+    let frames = frames_of(&secure.server.plaintext).into_iter();
+    frames
+        .map(|(_, payload)| String::from_utf8(payload).expect("text"))
+        .collect()
+}
+
+#[test]
+fn packed_messages_in_records_that_are_taken_in_parts_arrive_once_and_in_order() {
+    // Three records, whose borders are within messages.
+    let texts: Vec<String> = (0..200)
+        .map(|n| format!("{n} {}", "p".repeat(n * 7 % 450)))
+        .collect();
+    let (first, second) = texts.split_at(80);
+    for part in [1, 5, 22, 23, 1_000, 16_383, 16_384, 16_406, 16_407, 50_000] {
+        let mut secure = blocked();
+        send_packed(&mut secure, first);
+        write(&mut secure, part);
+        // A record with the first of them waits, and others come behind.
+        send_packed(&mut secure, second);
+        let mut rounds = 0;
+        while write(&mut secure, part) > 0 {
+            secure.pair.set.check_invariants();
+            rounds += 1;
+            assert!(rounds < 1_000_000, "no progress");
+        }
+        assert!(said(&mut secure) == texts, "part {part}");
+        let counters = secure.pair.set.counters(secure.pair.id);
+        let counters = counters.expect("it is there");
+        assert_eq!((counters.written, counters.in_flight_out), (200, 0));
+        assert_eq!(secure.pair.set.charged_bytes(), 0, "buffers are given back");
+    }
+}
+
+#[test]
+fn packed_messages_in_a_record_that_was_cut_are_interrupted_and_all_others_go_to_the_next_socket() {
+    let texts: Vec<String> = (0..60)
+        .map(|n| format!("{n} {}", "p".repeat(n * 37 % 900)))
+        .collect();
+    let whole = texts.iter().map(String::len).sum::<usize>();
+    assert!(whole > 16_384, "more than one record");
+    for taken in (0..whole).step_by(613) {
+        let mut secure = blocked();
+        send_packed(&mut secure, &texts);
+        write(&mut secure, taken);
+        reset(&mut secure.pair);
+        let counters = secure.pair.set.counters(secure.pair.id);
+        let counters = counters.expect("it is there");
+        let gone = usize::try_from(counters.written + counters.interrupted).expect("few");
+        // The message in which the first record ends is begun with the next.
+        match taken {
+            0 => assert_eq!(gone, 0),
+            1..16_000 => assert!(counters.written == 0 && gone > 10, "{counters:?}"),
+            _ => assert!(counters.written > 10, "{counters:?}"),
+        }
+        secure.pair.is_blocked = false;
+        secure.accept_again();
+        secure.open();
+        assert!(said(&mut secure) == texts[gone..], "{taken}");
     }
 }
 

@@ -82,6 +82,30 @@ fn texts(posted: VecDeque<Post>) -> Vec<String> {
 }
 
 #[test]
+fn a_row_goes_on_when_many_were_taken_and_begins_anew_when_few_were() {
+    let room = room(10_000, usize::MAX);
+    let post = |count| {
+        let message = || Posted {
+            message: "x".into(),
+            outcome: None,
+        };
+        let thens: Vec<_> = (0..count).map(|_| room.post(message()).unwrap()).collect();
+        assert_eq!(thens.first(), Some(&Then::Tell));
+        let posted = room.take_posted();
+        let packed = posted.iter().filter_map(|post| match post {
+            Post::Packed(packed) => Some(packed.len()),
+            Post::One(_) => None,
+        });
+        (posted.len(), packed.collect::<Vec<_>>())
+    };
+    assert_eq!(post(ROW + MANY), (ROW + 1, vec![MANY]));
+    assert_eq!(post(ROW + MANY + 1), (ROW + 1, vec![MANY + 1]));
+    assert_eq!(post(MANY + 1), (1, vec![MANY + 1]));
+    assert_eq!(post(2), (1, vec![2]));
+    assert_eq!(post(2), (2, vec![]));
+}
+
+#[test]
 fn long_rows_are_packed_and_order_is_kept_whatever_comes_between() {
     let room = room(10_000, usize::MAX);
     let mut expected = Vec::new();
@@ -110,7 +134,7 @@ fn long_rows_are_packed_and_order_is_kept_whatever_comes_between() {
         assert_eq!(packed, Some(Then::Nothing));
         expected.push(text);
     }
-    assert_eq!(room.post_bytes(Kind::Text, &[b'z'; 513]), None);
+    assert_eq!(room.post_bytes(Kind::Text, &[b'z'; 2049]), None);
     let posted = room.take_posted();
     assert_eq!(room.post_bytes(Kind::Text, b"alone"), None);
     let is_packed = |post: &&Post| matches!(post, Post::Packed(_));
@@ -119,12 +143,6 @@ fn long_rows_are_packed_and_order_is_kept_whatever_comes_between() {
     assert_eq!(posted.len(), 5 + 3 + 4 * ROW);
     assert_eq!(texts(posted), expected);
     drop(receipt);
-    // What was taken begins no row.
-    let _ = room.post(Posted {
-        message: "z".into(),
-        outcome: None,
-    });
-    assert!(matches!(room.take_posted().pop_back(), Some(Post::One(_))));
 }
 
 #[test]

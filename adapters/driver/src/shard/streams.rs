@@ -134,7 +134,8 @@ impl<R: Runtime> Shard<R> {
                     transmit.advance(bytes);
                     self.budget.charge(bytes);
                     written += bytes;
-                    if written >= WRITE_QUANTUM {
+                    let is_late = || self.budget.left(self.common.clock.now()) == Left::Nothing;
+                    if written >= WRITE_QUANTUM || is_late() {
                         open.wait_to_write();
                         self.slots.schedule(index);
                         break Ok(());

@@ -96,7 +96,21 @@ impl Outbound {
     pub(crate) fn packed_from(&self, index: usize) -> impl Iterator<Item = (Kind, &[u8])> {
         let skipped = index.saturating_sub(self.queue.len());
         let rare = self.rare.as_deref().into_iter();
-        rare.flat_map(|rare| rare.packs.payloads()).skip(skipped)
+        rare.flat_map(move |rare| rare.packs.payloads(skipped))
+    }
+
+    /// The payloads from this place on, packed or not.
+    #[inline]
+    pub(crate) fn payloads_from(&self, index: usize) -> impl Iterator<Item = (Kind, &[u8])> {
+        let queued = self.queue.range(index.min(self.queue.len())..);
+        queued
+            .map(|queued| (queued.message.kind(), queued.message.as_bytes()))
+            .chain(self.packed_from(index))
+    }
+
+    /// How many messages are not packed.
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.len()
     }
 
     /// Takes out the first `count` messages that are packed, if nothing stands before them; returns how many there were, and

@@ -13,8 +13,8 @@ const TABLES_BYTES: usize = 256 * 1024;
 /// An empty message (RFC 7692 §7.2.3.6). A compressor that has nothing to flush says nothing.
 const EMPTY: [u8; 1] = [0];
 
-/// What is compressed to less is copied once.
-const SHORT_BYTES: usize = 1024;
+/// What there is room for at least before a message is compressed: most come to less.
+const ROOM_BYTES: usize = 256;
 
 /// Compresses the messages of one WebSocket.
 ///
@@ -46,16 +46,31 @@ impl Deflator {
         }
     }
 
+    /// Whether a message of `len` bytes is compressed at all, or tried to be.
+    pub fn takes(&self, len: usize) -> bool {
+        len >= self.threshold && self.window.get() >= WINDOW_BITS_MIN
+    }
+
     /// The payload that stands for `message`; `None` if it goes out as it is.
     ///
     /// What is returned must be sent, and in this order: with [`Context::TakenOver`] later messages refer
     /// to it. If one is not sent, [`Self::forget`] what was before.
     pub fn compress(&mut self, message: &[u8]) -> Option<Vec<u8>> {
-        if message.len() < self.threshold || self.window.get() < WINDOW_BITS_MIN {
+        let mut payload = Vec::new();
+        self.compress_to(message, &mut payload)?;
+        payload.shrink_to_fit();
+        Some(payload)
+    }
+
+    /// As [`compress`](Self::compress), but appends the payload to `out`; returns its length.
+    pub fn compress_to(&mut self, message: &[u8], out: &mut Vec<u8>) -> Option<usize> {
+        if !self.takes(message.len()) {
             return None;
         }
+        let start = out.len();
         if message.is_empty() {
-            return Some(EMPTY.to_vec());
+            out.extend_from_slice(&EMPTY);
+            return Some(EMPTY.len());
         }
         let state = self.state.get_or_insert_with(|| {
             let level = Compression::new(self.level.into());
@@ -65,13 +80,19 @@ impl Deflator {
                 self.window.get(),
             ))
         });
-        let payload = compress(state, message);
+        append(state, message, out);
+        let len = out.len() - start;
         match self.context {
-            Context::TakenOver => Some(payload),
+            Context::TakenOver => Some(len),
             Context::PerMessage => {
                 state.reset();
                 // Nothing will refer to it, so it may as well go out as it is.
-                (payload.len() < message.len()).then_some(payload)
+                if len < message.len() {
+                    Some(len)
+                } else {
+                    out.truncate(start);
+                    None
+                }
             }
         }
     }
@@ -100,45 +121,28 @@ impl Deflator {
     }
 }
 
-fn compress(state: &mut Compress, message: &[u8]) -> Vec<u8> {
-    // Most messages become so short that they are best taken to their own memory once it is known how short.
-    let mut short = [0; SHORT_BYTES];
-    let (taken, written) = flush(state, message, &mut short);
-    let mut rest = &message[taken..];
-    // A flush has come to its end when there was room for more.
-    if rest.is_empty() && written < SHORT_BYTES {
-        return without_tail(&short[..written]).to_vec();
-    }
-    let mut payload = short[..written].to_vec();
-    let mut room = 0;
-    while !rest.is_empty() || room == 0 {
-        let filled = payload.len();
-        payload.resize(filled + filled.max(rest.len() / 2), 0);
-        let (taken, written) = flush(state, rest, &mut payload[filled..]);
+/// Appends the compressed message to `out`, without the tail.
+fn append(state: &mut Compress, message: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    let mut rest = message;
+    out.reserve(ROOM_BYTES.max(message.len() / 4));
+    loop {
+        let before = state.total_in();
+        state
+            .compress_vec(rest, out, FlushCompress::Sync)
+            .expect("a compressor fails only if it was set up wrongly");
+        let taken = usize::try_from(state.total_in() - before).expect("no more than a message");
         rest = &rest[taken..];
-        room = payload.len() - filled - written;
-        payload.truncate(filled + written);
+        // A flush has come to its end when there was room for more.
+        if rest.is_empty() && out.len() < out.capacity() {
+            break;
+        }
+        out.reserve(ROOM_BYTES.max(rest.len() / 2));
     }
-    payload.truncate(without_tail(&payload).len());
-    payload.shrink_to_fit();
-    payload
-}
-
-fn without_tail(payload: &[u8]) -> &[u8] {
-    payload
-        .strip_suffix(&TAIL)
-        .expect("a flush ends with an empty stored block")
-}
-
-/// Compresses as much as `room` has place for; returns how much was taken, and how much was written.
-fn flush(state: &mut Compress, message: &[u8], room: &mut [u8]) -> (usize, usize) {
-    let before = (state.total_in(), state.total_out());
-    state
-        .compress(message, room, FlushCompress::Sync)
-        .expect("a compressor fails only if it was set up wrongly");
-    let since = |now: u64, before| usize::try_from(now - before).expect("no more than a buffer");
-    (
-        since(state.total_in(), before.0),
-        since(state.total_out(), before.1),
-    )
+    let end = out.len() - TAIL.len();
+    assert!(
+        end >= start && out.ends_with(&TAIL),
+        "a flush ends with an empty stored block"
+    );
+    out.truncate(end);
 }

@@ -15,8 +15,9 @@ pub const INFLATOR_BYTES: usize = 48 * 1024;
 /// compresses to next to nothing, and harms nobody.
 const RATIO_FREE_BYTES: usize = 64 * 1024;
 
-/// The least room, and the most, that is made for output at a time, in bytes.
-const ROOM_MIN: usize = 512;
+/// The least room, and the most, that is made for output at a time, in bytes. The least is enough for most messages: a
+/// further step costs more than to clear it.
+const ROOM_MIN: usize = 2 << 10;
 const ROOM_MAX: usize = 64 * 1024;
 
 /// What the peer left out of the last block (RFC 7692 §7.2.1), and an empty stored block, which changes nothing.

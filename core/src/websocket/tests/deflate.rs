@@ -471,6 +471,23 @@ fn what_does_not_get_shorter_goes_out_as_it_is_if_nothing_may_refer_to_it() {
 }
 
 #[test]
+fn what_is_appended_leaves_what_was_there_before() {
+    for (agreement, message) in [
+        (AGREED, sample(3_000, 1)),
+        (AGREED, noise(70_000)),
+        (FORGETFUL, sample(300, 1)),
+        (FORGETFUL, noise(2_000)),
+    ] {
+        let deflator = || Deflator::new(&agreement, 6, 0, WhenIdle::Keep);
+        let alone = deflator().compress(&message);
+        let mut out = b"before".to_vec();
+        let len = deflator().compress_to(&message, &mut out);
+        assert_eq!(len, alone.as_ref().map(Vec::len));
+        assert_eq!(out, [b"before", &alone.unwrap_or_default()[..]].concat());
+    }
+}
+
+#[test]
 fn the_threshold_is_inclusive_and_zero_compresses_even_nothing() {
     let mut deflator = Deflator::new(&AGREED, 6, 64, WhenIdle::Keep);
     assert_eq!(deflator.compress(&[b'x'; 63]), None);
