@@ -151,24 +151,11 @@ impl Future for Judging {
         let Self { kept, called } = &mut *self;
         let refuse = |verdict| kept.clone().refuse_all(&verdict);
         Pin::new(called).poll(cx).map(|result| match result {
-            Ok(judged) if is_about(&judged, kept) => judged,
+            Ok(judged) if judged.batch().is_clone_of(kept) => judged,
             Ok(_) => refuse(Verdict::reject(
                 "the processor returned verdicts on another batch",
             )),
             Err(panicked) => refuse(Verdict::reject(format_args!("the processor {panicked}"))),
         })
     }
-}
-
-fn is_about(judged: &Judged, batch: &Batch) -> bool {
-    let name = |batch: &Batch| {
-        (
-            batch.connection(),
-            batch.letter(),
-            batch.attempt(),
-            batch.len(),
-            batch.get(0).map(ropewalk_core::MessageRef::seq),
-        )
-    };
-    name(judged.batch()) == name(batch)
 }
