@@ -97,20 +97,49 @@ impl Leash {
 mod tests {
     use std::future::pending;
     use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
 
     use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn the_waker_that_a_task_left_last_is_woken_when_its_hold_is_dropped() {
+        let scoped = Scoped::new();
+        let mut task = scoped.leashed(pending());
+        let woken: [Arc<Woken>; 2] = Default::default();
+        // It moves from the first to the second, and stays there.
+        for index in [0, 1, 1] {
+            let waker = Waker::from(Arc::clone(&woken[index]));
+            let mut cx = Context::from_waker(&waker);
+            assert!(Pin::new(&mut task).poll(&mut cx).is_pending());
+        }
+        drop(scoped);
+        let counts = woken.each_ref().map(|it| it.0.load(Ordering::Relaxed));
+        assert_eq!(counts, [0, 1]);
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut task).poll(&mut cx).is_ready());
+    }
 
     #[test]
     fn a_task_ends_and_drops_what_it_held_when_its_hold_is_dropped() {
         let held = Arc::new(());
         let scoped = Scoped::new();
-        let mut task = Box::pin(scoped.leashed({
+        let mut task = Box::pin(scoped.leashed(Box::pin({
             let held = Arc::clone(&held);
             async move {
                 pending::<()>().await;
                 drop(held);
             }
-        }));
+        })));
         let mut cx = Context::from_waker(Waker::noop());
         assert!(task.as_mut().poll(&mut cx).is_pending());
         assert_eq!(Arc::strong_count(&held), 2);
