@@ -353,15 +353,6 @@ impl ConnectionSet {
         }
     }
 
-    /// Looks at a connection without doing anything. A connection that was silent while many others were busy has left the
-    /// processor's caches; if several are looked at together, their memory is waited for together, and not one place after the
-    /// other when each has its turn.
-    pub fn touch(&self, id: ConnectionId) {
-        if let Some(connection) = self.get(id) {
-            connection.touch();
-        }
-    }
-
     /// Where a connection is in its life; `None` once it is removed.
     pub fn state(&self, id: ConnectionId) -> Option<State> {
         Some(self.get(id)?.state())

@@ -291,11 +291,6 @@ impl Link {
         self.id.get().copied()
     }
 
-    /// Reads a little of what [`deliver`](Self::deliver) is going to change; see [`ConnectionSet::touch`].
-    pub(crate) fn touch(&self) {
-        std::hint::black_box(self.shared.is_poisoned());
-    }
-
     pub(crate) fn deliver(&self, batch: Batch) {
         let mut shared = self.lock();
         shared.inbox.asked = shared.inbox.asked.saturating_sub(1);

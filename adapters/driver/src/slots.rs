@@ -156,14 +156,6 @@ impl<S: Socket> Slots<S> {
         &mut self.slots[index as usize]
     }
 
-    /// The name of the socket in a place.
-    pub(crate) fn socket(&self, index: u32) -> Option<SocketId> {
-        match &self.slots.get(index as usize)?.work {
-            Work::Open(open) => Some(open.socket),
-            Work::Vacant | Work::Resolve { .. } | Work::Dial { .. } => None,
-        }
-    }
-
     /// The socket in a place, and the waker to poll it with.
     pub(crate) fn open(&mut self, index: u32) -> Option<(&mut Open<S>, &Waker)> {
         let slot = self.slots.get_mut(index as usize)?;

@@ -555,22 +555,6 @@ fn endpoint_of(target: &Target, index: u16) -> &Endpoint {
 
 // Reading.
 impl Connection {
-    /// Reads a little of each part that a step reads; see [`ConnectionSet::touch`](crate::ConnectionSet::touch).
-    #[inline]
-    pub(crate) fn touch(&self) {
-        let session = self.session.as_ref().map_or(0, Session::touch);
-        let Tally { written, dials, .. } = &self.tally;
-        let sum = session
-            ^ written
-            ^ u64::from(*dials)
-            ^ u64::from(self.generation)
-            ^ u64::from(self.id.index)
-            ^ u64::from(self.inbound.waiting())
-            ^ self.outbound.accepted()
-            ^ self.next_sequence;
-        std::hint::black_box(sum);
-    }
-
     pub(crate) fn state(&self) -> State {
         self.life.state()
     }

@@ -189,15 +189,6 @@ impl Session {
         self.has_ended || self.close.as_ref().is_some_and(|close| close.is_deaf())
     }
 
-    /// See [`Connection::touch`](super::Connection::touch).
-    #[inline]
-    pub(super) fn touch(&self) -> u64 {
-        u64::from(self.decoder.is_mid_message())
-            ^ self.last_received_at.as_nanos()
-            ^ self.unwritten_since.as_nanos()
-            ^ u64::from(self.quantum)
-    }
-
     /// Whether something was received that is not a whole message yet.
     pub(super) fn has_part(&self) -> bool {
         self.left_with_driver > 0 || self.decoder.is_mid_message()

@@ -34,9 +34,6 @@ const READ_BUFFER: usize = 128 << 10;
 /// So many quick commands are obeyed before the clock is read again.
 const QUICK_MAX: u32 = 16;
 
-/// So many connections are looked at together before they have their turns.
-const TOUCHED: u32 = 8;
-
 /// A connection set, its sockets, and the timer that wakes them. No lock is held around any of it.
 pub(crate) struct Shard<R: Runtime> {
     number: u32,
@@ -120,12 +117,7 @@ impl<R: Runtime> Shard<R> {
             }
         }
         now = self.write_all(now);
-        let mut turns = 0u32;
         while let Some(index) = self.slots.next() {
-            if turns.is_multiple_of(TOUCHED) {
-                self.touch_next();
-            }
-            turns += 1;
             self.turn(now, index);
             now = self.advance();
             now = self.write_all(now);
@@ -134,18 +126,6 @@ impl<R: Runtime> Shard<R> {
             }
         }
         now
-    }
-
-    /// Looks at the connections of the next sockets.
-    fn touch_next(&self) {
-        for index in self.slots.ready.iter().take(TOUCHED as usize) {
-            if let Some(socket) = self.slots.socket(*index) {
-                self.set.touch(socket.connection);
-                if let Some(Some(member)) = self.members.get(socket.connection.index()) {
-                    member.link.touch();
-                }
-            }
-        }
     }
 
     fn has_work(&self, now: Instant) -> bool {
