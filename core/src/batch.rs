@@ -448,6 +448,11 @@ impl Batch {
         self.contents.bytes()
     }
 
+    /// Whether both are one batch that was handed out once: clones of each other.
+    pub fn is_clone_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.contents, &other.contents)
+    }
+
     /// The message at `index`, counted from 0.
     pub fn get(&self, index: usize) -> Option<MessageRef<'_>> {
         self.contents.get(index)

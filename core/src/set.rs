@@ -591,7 +591,12 @@ impl ConnectionSet {
         let (out, arenas, kept) = (&mut self.out, &mut self.arenas, &mut self.kept);
         let mut step = Step::new(now, &mut self.secrets, out, arenas, kept, turn, unread);
         step.calls = self.calls;
+        let had_nothing = connection.has_nothing_to_hand_out();
         let result = change(connection, &mut step);
+        if had_nothing && connection.has_nothing_to_hand_out() {
+            connection.settle_idle_consumer(&mut step);
+            return Some(result);
+        }
         connection.settle_consumer(&mut step);
         let after = Share::of_inbound(connection);
         let deadline = connection.inbound_deadline();
@@ -642,8 +647,8 @@ impl ConnectionSet {
             self.free.push(id.index);
             self.len -= 1;
             self.timers.clear(id.index);
-        } else {
-            self.arm(id);
+        } else if let Some((deadline, _)) = connection.next_deadline() {
+            self.arm_until(id.index, deadline);
         }
         self.settle_budget();
         Some(result)

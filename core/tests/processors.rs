@@ -84,6 +84,19 @@ fn a_strict_processor_has_one_batch_however_often_it_asks() {
 }
 
 #[test]
+fn verdicts_see_to_the_message_of_which_only_a_part_is_here() {
+    let mut pair = opened(settings(Order::Strict, 1));
+    let next = text("a2");
+    pair.receive(&[&text("a1")[..], &next[..3]].concat());
+    let [first] = taken(&mut pair).try_into().unwrap();
+    // From now on somebody waits for the rest: what a set knows of its connections is checked after each input.
+    ack(&mut pair, first);
+    pair.receive(&next[3..]);
+    let [second] = taken(&mut pair).try_into().unwrap();
+    assert_eq!(texts(&second), ["a2"]);
+}
+
+#[test]
 fn without_order_calls_run_at_once_and_a_retry_holds_back_nobody() {
     let mut pair = opened(settings(Order::None, 3));
     for message in ["a1", "a2", "a3", "a4"] {

@@ -93,7 +93,9 @@ impl<T> Guarded<T> {
     /// What it returned counts, whatever its remains do.
     fn forget(&mut self) {
         // The panic hook has told of it; nobody waits for more.
-        drop(guard(|| drop(self.0.take())));
+        if let Some(future) = self.0.take() {
+            drop(guard(|| drop(future)));
+        }
     }
 }
 

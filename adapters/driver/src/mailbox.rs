@@ -78,6 +78,13 @@ pub(crate) enum Command {
     SnapshotAll(Promise<Vec<Snapshot>>),
 }
 
+impl Command {
+    /// Whether it is obeyed in less time than it takes to look at the clock a few times.
+    pub(crate) fn is_quick(&self) -> bool {
+        matches!(self, Self::Judged(judged) | Self::JudgedAndAsk(judged) if judged.refusals().is_empty())
+    }
+}
+
 /// A connection that is to begin.
 #[derive(Debug)]
 pub(crate) struct Opening {

@@ -11,6 +11,7 @@ use ropewalk_core::{Batch, Judged, Verdict};
 use crate::application::{Called, Process, call};
 use crate::calls::{Calls, Progress};
 use crate::link::Link;
+use crate::scoped::Leashed;
 use crate::waiters::Key;
 
 /// How often calls may end at once before others get their turn.
@@ -22,6 +23,9 @@ pub(crate) struct Worker {
     source: Source,
     running: Running,
 }
+
+/// There is one for each connection with a processor. Beside this, tokio keeps 104 bytes of a task, and all in multiples of 128.
+const _: () = assert!(size_of::<Leashed<Worker>>() <= 152);
 
 /// Where batches come from, and whose they are.
 struct Source {
@@ -35,7 +39,7 @@ enum Running {
     /// There is never more than one. It is polled with the task's own waker.
     One(Option<Judging>),
     /// There may be so many; the core decides how many there are.
-    Several(u16, Calls<Judging>),
+    Several(u16, Box<Calls<Judging>>),
 }
 
 impl Worker {
@@ -45,7 +49,9 @@ impl Worker {
             source: Source { link, process, key },
             running: match settings.order {
                 Order::Strict => Running::One(None),
-                Order::PerKey | Order::None => Running::Several(settings.workers.max, Calls::new()),
+                Order::PerKey | Order::None => {
+                    Running::Several(settings.workers.max, Box::new(Calls::new()))
+                }
             },
         }
     }
@@ -151,24 +157,11 @@ impl Future for Judging {
         let Self { kept, called } = &mut *self;
         let refuse = |verdict| kept.clone().refuse_all(&verdict);
         Pin::new(called).poll(cx).map(|result| match result {
-            Ok(judged) if is_about(&judged, kept) => judged,
+            Ok(judged) if judged.batch().is_clone_of(kept) => judged,
             Ok(_) => refuse(Verdict::reject(
                 "the processor returned verdicts on another batch",
             )),
             Err(panicked) => refuse(Verdict::reject(format_args!("the processor {panicked}"))),
         })
     }
-}
-
-fn is_about(judged: &Judged, batch: &Batch) -> bool {
-    let name = |batch: &Batch| {
-        (
-            batch.connection(),
-            batch.letter(),
-            batch.attempt(),
-            batch.len(),
-            batch.get(0).map(ropewalk_core::MessageRef::seq),
-        )
-    };
-    name(judged.batch()) == name(batch)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::mem;
+use std::num::NonZeroU64;
 use std::task::{Context, Waker};
 
 /// The wakers of the tasks that wait, each under the key of the future that waits.
@@ -16,20 +17,20 @@ pub(crate) struct Waiters {
 /// Mostly there is one at most, and it needs no memory of its own.
 #[derive(Debug, Default)]
 struct Wakers {
-    one: Option<(u64, Waker)>,
+    one: Option<(NonZeroU64, Waker)>,
     #[allow(clippy::box_collection, reason = "eight bytes where one waits, not 24")]
-    others: Option<Box<BTreeMap<u64, Waker>>>,
+    others: Option<Box<BTreeMap<NonZeroU64, Waker>>>,
 }
 
 /// A waiting future's key; `None` until it waits for the first time.
-pub(crate) type Key = Option<u64>;
+pub(crate) type Key = Option<NonZeroU64>;
 
 impl Waiters {
     /// Remembers whom to wake for `key`, in the place of what it remembered before.
     pub(crate) fn wait(&mut self, key: &mut Key, cx: &Context<'_>) {
         let key = *key.get_or_insert_with(|| {
             self.keys += 1;
-            self.keys
+            NonZeroU64::new(self.keys).expect("they are counted from 1")
         });
         let Wakers { one, others } = &mut self.wakers;
         match one {

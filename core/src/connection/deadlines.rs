@@ -16,6 +16,9 @@ impl Connection {
     /// The next deadline, and why it exists.
     pub(crate) fn next_deadline(&self) -> Option<(Instant, TimerKind)> {
         let own = self.stage_deadline();
+        if self.has_own_deadline_only() {
+            return own.filter(|(at, _)| *at != Instant::FAR_FUTURE);
+        }
         let inbound = self.inbound_deadline();
         let end = self.end_deadline();
         let expiry = self
@@ -32,6 +35,15 @@ impl Connection {
             .flatten()
             .filter(|(at, _)| *at != Instant::FAR_FUTURE)
             .min()
+    }
+
+    /// Whether nothing waits but the stage itself: as with most connections, most of the time.
+    fn has_own_deadline_only(&self) -> bool {
+        let is_lingering = |session: &Session| session.is_lingering;
+        self.inbound.waiting() == 0
+            && self.ending.is_none()
+            && self.outbound.is_timeless()
+            && !self.session.as_ref().is_some_and(is_lingering)
     }
 
     /// Does what is due.

@@ -417,6 +417,20 @@ impl Connection {
             && !self.session.as_ref().is_none_or(is_ending)
     }
 
+    /// Whether no message waits, whole or in part: then a consumer that asks for more, or is done with what it had, changes
+    /// neither what is held nor what is due.
+    pub(crate) fn has_nothing_to_hand_out(&self) -> bool {
+        self.inbound.waiting() == 0
+            && self.inbound.place() == Place::Unasked
+            && !self.session.as_ref().is_some_and(Session::has_part)
+    }
+
+    /// What is left to do after the consumer changed something while there was [nothing to hand
+    /// out](Self::has_nothing_to_hand_out), before and after.
+    pub(crate) fn settle_idle_consumer(&mut self, step: &mut Step<'_>) {
+        self.settle_workers(step);
+    }
+
     /// As [`settle`](Self::settle), after the consumer changed something and while the connection
     /// [is undisturbed](Self::is_undisturbed).
     pub(crate) fn settle_consumer(&mut self, step: &mut Step<'_>) {
@@ -618,9 +632,8 @@ impl Connection {
     pub(crate) fn has_begun_to_receive(&self) -> bool {
         self.wants_read()
             && self.session.as_ref().is_some_and(|session| {
-                let has_part = session.left_with_driver > 0 || session.decoder.is_mid_message();
                 let is_awaited = self.inbound.is_asked_for() || session.script.is_some();
-                has_part && is_awaited && !session.is_deaf()
+                session.has_part() && is_awaited && !session.is_deaf()
             })
     }
 

@@ -192,6 +192,11 @@ impl Session {
         self.has_ended || self.close.as_ref().is_some_and(|close| close.is_deaf())
     }
 
+    /// Whether something was received that is not a whole message yet.
+    pub(super) fn has_part(&self) -> bool {
+        self.left_with_driver > 0 || self.decoder.is_mid_message()
+    }
+
     pub(super) fn has_cut_message(&self) -> bool {
         matches!(self.cut.as_deref(), Some(Cut::Message { .. }))
     }

@@ -142,6 +142,10 @@ impl ConnectionSet {
             granted, charged, ..
         } = self.budget;
         let spare = granted.saturating_sub(charged);
+        let is_enough = (LOW..=CHUNK).contains(&spare);
+        if is_enough && self.budget.reading == Reading::Resumed {
+            return;
+        }
         if spare > 2 * CHUNK || (charged == 0 && spare > CHUNK) {
             let given = spare - CHUNK;
             self.budget.granted -= given;

@@ -28,6 +28,9 @@ use crate::scope::Common;
 use crate::slots::Slots;
 use member::Member;
 
+/// So many quick commands are obeyed before the clock is read again.
+const QUICK_MAX: u32 = 16;
+
 /// A connection set, its sockets, and the timer that wakes them. No lock is held around any of it.
 pub(crate) struct Shard<R: Runtime> {
     number: u32,
@@ -92,12 +95,17 @@ impl<R: Runtime> Shard<R> {
     }
 
     /// Works until there is nothing to do or the budget is used up; returns the time. The clock is read once for each thing that is
-    /// done.
+    /// done, or for a few that are done quickly.
     fn work(&mut self, mut now: Instant) -> Instant {
         self.do_due(now);
+        let mut quick = 0u32;
         while let Some(command) = self.mail.pop_front() {
+            quick = if command.is_quick() { quick + 1 } else { 0 };
             self.obey(now, command);
             self.perform(now);
+            if !quick.is_multiple_of(QUICK_MAX) && !self.mail.is_empty() {
+                continue;
+            }
             now = self.advance();
             if self.budget.left_of_half(now) == Left::Nothing {
                 break;

@@ -111,6 +111,7 @@ macro_rules! tests {
             queued_messages_follow_the_ready_script
             senders_wait_for_room_and_end_with_the_fleet
             what_the_server_asks_of_the_compressor_is_done
+            verdicts_on_another_batch_reject_the_one_in_hand
         }
         $crate::suite::tests! { @each feature = "tls", $runtime, $block_on,
             a_plain_connection_can_be_secure

@@ -105,6 +105,30 @@ pub(crate) async fn a_processor_that_panics_loses_its_batch_only<R: Runtime>() {
     assert_eq!((counters.delivered, counters.rejected), (2, 1));
 }
 
+pub(crate) async fn verdicts_on_another_batch_reject_the_one_in_hand<R: Runtime>() {
+    let server = sends(&["one", "two", "three"]);
+    let mut fleet = Fleet::<R>::new();
+    let mut letters = fleet.letters();
+    let before = Arc::new(Mutex::new(None));
+    let connect = one_by_one(Connect::to(&server.url()).unwrap());
+    fleet.open(connect.process(move |batch: Batch| {
+        let before = Arc::clone(&before);
+        async move {
+            let before = before.lock().unwrap().replace(batch.clone());
+            match only_text(&batch).as_str() {
+                "two" => before.unwrap().ack(),
+                _ => batch.ack(),
+            }
+        }
+    }));
+    let letter = letters.next().await.unwrap().letter;
+    assert_eq!(&letter.payload[..], b"two");
+    assert!(letter.reason.contains("another batch"), "{}", letter.reason);
+    let report = fleet.shutdown(Duration::from_secs(60)).await;
+    let counters = report.connections[0].report.counters;
+    assert_eq!((counters.delivered, counters.rejected), (2, 1));
+}
+
 pub(crate) async fn a_processor_that_waits_delays_nobody_else<R: Runtime>() {
     let server = Server::start(|_, mut session| {
         session.send(Message::text("hello")).unwrap();
