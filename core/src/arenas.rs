@@ -7,10 +7,10 @@ use std::sync::Arc;
 use crate::batch::{Batch, Contents};
 
 /// For how many bytes of payloads there may be memory that comes back here.
-const LENT_BYTES_MAX: usize = 4 << 20;
+const LENT_BYTES_MAX: usize = 2 << 20;
 /// What is smaller is quickly taken anew, and what is larger is rare.
 const BYTES_MIN: usize = 16 << 10;
-const BYTES_MAX: usize = 2 << 20;
+const BYTES_MAX: usize = 1 << 20;
 
 /// How much one read brings at most.
 pub(crate) const READ_BYTES: usize = 224 << 10;

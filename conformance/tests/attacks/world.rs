@@ -254,6 +254,11 @@ impl World {
         self.handle(Input::Ask { connection: id });
     }
 
+    /// How many bytes of its socket were read.
+    pub(crate) fn read_bytes(&mut self, id: ConnectionId) -> usize {
+        self.wires_of(id).wire
+    }
+
     pub(crate) fn delivered(&mut self, id: ConnectionId) -> usize {
         self.wires_of(id).delivered
     }

@@ -94,7 +94,8 @@ impl Connection {
             items: u32::try_from(buffer.len()).expect("a read brings little"),
             bytes: buffer.bytes(),
         };
-        let messages = std::mem::replace(buffer, step.arenas.for_read());
+        let mut messages = std::mem::replace(buffer, step.arenas.for_read());
+        messages.settle();
         self.inbound.append(self.generation, 0, messages);
         self.were_queued(step, pushed);
         if let Err(error) = cut {

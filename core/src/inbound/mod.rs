@@ -110,6 +110,7 @@ impl Inbound {
         contents: &Contents,
     ) -> bool {
         let (count, bytes) = (contents.len(), contents.bytes());
+        let weight = contents.capacity();
         let is_enough = match policy.idle {
             IdleFlush::AtOnce => true,
             // Who waits for large batches gets them.
@@ -119,13 +120,13 @@ impl Inbound {
             && contents.is_worth_keeping(bytes)
             && bytes <= policy.bytes_max
             && self.items as usize + count <= bounds.items_max
-            && self.bytes + bytes <= bounds.bytes_max
+            && self.bytes + weight <= bounds.bytes_max
     }
 
     /// Queues a batch that is complete.
     pub(crate) fn append(&mut self, generation: u32, lane: LaneNumber, contents: Contents) {
         self.items += count(&contents);
-        self.bytes += contents.bytes();
+        self.bytes += contents.weight();
         self.lane_mut(lane)
             .append(Waiting::new(contents, generation));
     }
@@ -252,7 +253,7 @@ impl Inbound {
         }
         self.asks -= 1;
         self.items -= count(&waiting.contents);
-        self.bytes -= waiting.contents.bytes();
+        self.bytes -= waiting.contents.weight();
         self.outstanding_batches += 1;
         self.outstanding_items += count(&waiting.contents);
         let Waiting {

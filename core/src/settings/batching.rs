@@ -17,7 +17,7 @@ pub struct BatchPolicy {
     /// not fill.
     pub count_max: usize,
     /// The most bytes of payload; a larger message is a batch of its own, and so is one of 32 KiB or more that several reads
-    /// brought. What one read brought may be a batch although there would be room for more: it is at least 80 KiB then, and with [`IdleFlush::Linger`]
+    /// brought. What one read brought may be a batch although there would be room for more: it is at least 85 KiB then, and with [`IdleFlush::Linger`]
     /// a quarter of this or of `count_max`. Default: 256 KiB. At most the `inbound` queue's `bytes_max`.
     #[cfg_attr(feature = "serde", serde(with = "text::bytes"))]
     pub bytes_max: usize,

@@ -59,7 +59,8 @@ impl Default for Limits {
 pub struct QueueBounds {
     /// The most messages. Default: 1,024.
     pub items_max: usize,
-    /// The most bytes of payload. Default: 1 MiB; at most 2 GiB. Held only while messages wait. What a message costs
+    /// The most bytes of payload, and of memory that messages which were not copied leave unused. Default: 1 MiB; at most 2 GiB. Held only
+    /// while messages wait. What a message costs
     /// beside its payload, a quarter of a KiB at most while it waits, [`items_max`](Self::items_max) bounds.
     #[cfg_attr(feature = "serde", serde(with = "text::bytes"))]
     pub bytes_max: usize,
