@@ -1,14 +1,15 @@
 //! Many connections as one state machine.
 //!
-//! `budget` is about the bytes that they may hold together.
+//! `budget` is about the bytes that they may hold together, `reading` about what sockets bring.
 
 mod budget;
+mod reading;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io::IoSlice;
 use std::sync::Arc;
 
-use crate::arenas::{Arenas, READ_AT};
+use crate::arenas::Arenas;
 use crate::batch::Contents;
 use crate::connection::{Connection, Kept, Sharing, Step, Turn, Unit};
 use crate::event::{Counters, Reading, State};
@@ -23,6 +24,7 @@ use crate::time::Instant;
 use crate::timers::TimerHeap;
 
 use budget::{Budget, Share};
+use reading::Room;
 
 /// Many connections, driven together: no I/O, no clock, no entropy of its own.
 ///
@@ -42,7 +44,7 @@ pub struct ConnectionSet {
     out: VecDeque<Output>,
     arenas: Arenas,
     /// Where a read puts its bytes.
-    buffer: Contents,
+    buffer: Option<Box<Contents>>,
     /// What the next read was told.
     reading: Option<(SocketId, Room)>,
     secrets: Secrets,
@@ -61,14 +63,6 @@ struct Slot {
     connection: Option<Box<Connection>>,
 }
 
-/// Where a read puts its bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Room {
-    Buffer,
-    /// The message that they belong to.
-    Message,
-}
-
 impl ConnectionSet {
     /// An empty set. All its randomness comes from `seed`.
     pub fn new(seed: Seed) -> Self {
@@ -81,7 +75,7 @@ impl ConnectionSet {
             due: Vec::new(),
             out: VecDeque::new(),
             arenas: Arenas::default(),
-            buffer: Contents::default(),
+            buffer: None,
             reading: None,
             secrets,
             jitter,
@@ -291,77 +285,6 @@ impl ConnectionSet {
         }
     }
 
-    /// Takes bytes that were read from a socket; returns how many.
-    ///
-    /// Fewer than given only when the inbound queue was full: keep the rest and give it again before anything
-    /// newer, at once while [`wants_read`](Self::wants_read) says so, else after [`Output::Read`] resumes. All are taken, and ignored, if the socket is
-    /// not, or no longer, the connection's.
-    pub fn handle_input(&mut self, now: Instant, socket: SocketId, bytes: &mut [u8]) -> usize {
-        let mut taken = bytes.len();
-        self.socket_step(now, socket, |connection, step| {
-            taken = connection.receive_from_socket(step, bytes);
-            connection.left_with_driver(bytes.len() - taken);
-        });
-        taken
-    }
-
-    /// Where one read of this socket is to put what it brings, as much as it should bring at most: nothing if it is not to be read now, as
-    /// [`wants_read`](Self::wants_read) says it. Else up to 224 KiB (64 KiB with TLS) while its connection has room for far more, or 32 KiB; less at the
-    /// beginning and the end of a long message. What is in it already means nothing. [`handle_read`](Self::handle_read) takes what was read;
-    /// if nothing was, there is nothing to tell.
-    pub fn read_buffer(&mut self, socket: SocketId) -> &mut [u8] {
-        self.reading = None;
-        let bytes_max = self.read_bytes_max(socket);
-        if bytes_max == 0 {
-            return &mut [];
-        }
-        let into = match self.make_message_room(socket) {
-            0 => Room::Buffer,
-            1.. => Room::Message,
-        };
-        self.reading = Some((socket, into));
-        let room = match into {
-            Room::Buffer => {
-                if self.buffer.capacity() == 0 {
-                    self.buffer = self.arenas.for_read();
-                }
-                &mut self.buffer.memory()[READ_AT..]
-            }
-            Room::Message => {
-                let connection = self.slots[socket.connection.index()].connection.as_mut();
-                let room = connection.and_then(|it| it.message_room(&mut self.arenas));
-                room.expect("it has just been made")
-            }
-        };
-        let bytes_max = bytes_max.min(room.len());
-        &mut room[..bytes_max]
-    }
-
-    /// Takes the first `len` bytes of the [`read_buffer`](Self::read_buffer) that was asked for last. Returns those that were not taken: as
-    /// with [`handle_input`](Self::handle_input), they are to be kept and given to that, before anything newer is read.
-    ///
-    /// # Panics
-    /// If `len` is more than that buffer had.
-    pub fn handle_read(&mut self, now: Instant, len: usize) -> &[u8] {
-        let Some((socket, into)) = self.reading.take() else {
-            return &[];
-        };
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let mut taken = len;
-        self.socket_step(now, socket, |connection, step| match into {
-            Room::Buffer => {
-                taken = connection.receive_buffer(step, &mut buffer, len);
-                connection.left_with_driver(len - taken);
-            }
-            Room::Message => connection.receive_in_place(step, len),
-        });
-        self.buffer = buffer;
-        match taken < len {
-            true => &self.buffer.memory()[READ_AT..][taken..len],
-            false => &[],
-        }
-    }
-
     /// What a socket is to write next, about 256 KiB at most; `None` if there is nothing.
     pub fn transmit(&mut self, now: Instant, socket: SocketId) -> Option<Transmit<'_>> {
         let now = self.clamp(now);
@@ -403,26 +326,8 @@ impl ConnectionSet {
     }
 }
 
-// Reading.
+// Looking.
 impl ConnectionSet {
-    /// Whether this socket is to be read now.
-    pub fn wants_read(&self, socket: SocketId) -> bool {
-        let Some(connection) = self.get(socket.connection) else {
-            return false;
-        };
-        // What a handshake brings is little, and nobody else's consumer is to make it late.
-        let is_let = self.budget.turn(socket) != Turn::NotNow || !connection.has_session();
-        is_let && connection.has_socket(socket.generation) && connection.wants_read()
-    }
-
-    /// How many bytes one read of this socket should bring at most: what is read and then not taken waits with whoever has read it.
-    fn read_bytes_max(&self, socket: SocketId) -> usize {
-        match self.get(socket.connection) {
-            Some(connection) if self.wants_read(socket) => connection.read_bytes_max(),
-            Some(_) | None => 0,
-        }
-    }
-
     /// Where a connection is in its life; `None` once it is removed.
     pub fn state(&self, id: ConnectionId) -> Option<State> {
         Some(self.get(id)?.state())
@@ -507,20 +412,6 @@ impl ConnectionSet {
             return None;
         }
         slot.connection.as_deref()
-    }
-
-    /// Makes room for the rest of the long message that this socket brings, if one arrives; returns for how many bytes.
-    fn make_message_room(&mut self, socket: SocketId) -> usize {
-        let slot = self.slots.get_mut(socket.connection.index());
-        let Some(connection) = slot.and_then(|slot| slot.connection.as_mut()) else {
-            return 0;
-        };
-        let before = Share::of(connection);
-        let room = connection.message_room(&mut self.arenas);
-        let bytes = room.map_or(0, |room| room.len());
-        let after = Share::of(connection);
-        self.budget.note(socket.connection.index, before, after);
-        bytes
     }
 
     fn clamp(&mut self, now: Instant) -> Instant {

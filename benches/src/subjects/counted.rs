@@ -65,11 +65,11 @@ pub const COUNTED: &[Counted] = &[
     },
     Counted {
         name: "set/receive/1",
-        run: |times| receive(1, 1, times),
+        run: |times| receive(1, 128, 1, times),
     },
     Counted {
         name: "set/receive/1000",
-        run: |times| receive(1_000, 1, times),
+        run: |times| receive(1_000, 128, 1, times),
     },
     Counted {
         name: "set/receive-while-busy/1",
@@ -126,7 +126,11 @@ pub const COUNTED: &[Counted] = &[
     },
     Counted {
         name: "batching/64-at-once",
-        run: |times| receive(1, 64, times),
+        run: |times| receive(1, 128, 64, times),
+    },
+    Counted {
+        name: "batching/7-long-at-once",
+        run: |times| receive(1, 16 << 10, 7, times),
     },
 ];
 
@@ -142,9 +146,9 @@ fn decode(bytes: usize, times: u64) {
 }
 
 /// Messages that arrive so many at once, at connections in turn.
-fn receive(connections: usize, at_once: usize, times: u64) {
+fn receive(connections: usize, bytes: usize, at_once: usize, times: u64) {
     let mut many = Many::open(connections);
-    let block = text_frame(&letters(128)).repeat(at_once);
+    let block = text_frame(&letters(bytes)).repeat(at_once);
     for at in (0..connections).cycle().take(count(times)) {
         many.receive(at, &block);
     }

@@ -22,7 +22,6 @@ pub struct Many {
     /// In the order in which they had their turn.
     open: Vec<SocketId>,
     written: Vec<u8>,
-    read: Vec<u8>,
     delivered: u64,
     consumer: Asks,
     /// What a consumer is busy with.
@@ -51,7 +50,6 @@ impl Many {
             dialled: VecDeque::new(),
             open: Vec::with_capacity(count),
             written: Vec::new(),
-            read: Vec::new(),
             delivered: 0,
             consumer: Asks::AtOnce,
             handed_out: None,
@@ -90,13 +88,16 @@ impl Many {
         self.delivered
     }
 
-    /// Brings bytes to a connection, a microsecond after the last, and hands over what is in them.
+    /// Brings bytes to a connection in one read, a microsecond after the last, and hands over what is in them.
+    ///
+    /// # Panics
+    /// If that is more than one read brings.
     pub fn receive(&mut self, connection: usize, bytes: &[u8]) {
         self.now += Duration::from_micros(1);
-        self.read.clear();
-        self.read.extend_from_slice(bytes);
-        let socket = self.open[connection];
-        self.set.handle_input(self.now, socket, &mut self.read);
+        let buffer = self.set.read_buffer(self.open[connection]);
+        buffer[..bytes.len()].copy_from_slice(bytes);
+        let left = self.set.handle_read(self.now, bytes.len());
+        assert!(left.is_empty(), "everything before was taken");
         self.drain();
     }
 

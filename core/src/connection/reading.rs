@@ -37,6 +37,12 @@ impl Connection {
         self.time_message(step);
     }
 
+    /// Whether there may be [`message_room`](Self::message_room).
+    pub(crate) fn is_in_long_message(&self) -> bool {
+        let session = self.session.as_ref();
+        session.is_some_and(|session| session.decoder.is_in_long_message())
+    }
+
     /// Where the next read is to put its bytes, if they are a part of a long message.
     pub(crate) fn message_room(&mut self, arenas: &mut Arenas) -> Option<&mut [u8]> {
         if self.tls.is_some() {

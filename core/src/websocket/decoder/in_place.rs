@@ -8,6 +8,15 @@ use super::{AHEAD_BYTES_MAX, Decoder, End, Item, Kind, ProtocolError, Ready, Sta
 const DIRECT_BYTES_MIN: u64 = 32 * 1024;
 
 impl Decoder {
+    /// Whether there may be [`room`](Self::room).
+    pub(crate) fn is_in_long_message(&self) -> bool {
+        match self.stage {
+            Stage::Direct { .. } => true,
+            Stage::Data { left, .. } => left >= DIRECT_BYTES_MIN,
+            Stage::Head | Stage::HeadAfterDirect | Stage::Control | Stage::Ended => false,
+        }
+    }
+
     /// Where the rest of the message that is being put together can be read to, if so much is missing that it is worth reads of its
     /// own. `spare` may have memory for all of it; what else is taken is as much as has arrived.
     pub(crate) fn room(
