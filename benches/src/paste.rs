@@ -8,14 +8,16 @@ use std::path::Path;
 /// # Errors
 /// The file is not there, or has no such marks.
 pub fn paste(file: &Path, texts: &[(String, String)]) -> io::Result<()> {
-    let mut document = std::fs::read_to_string(file)?;
+    let named =
+        |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", file.display()));
+    let mut document = std::fs::read_to_string(file).map_err(named)?;
     for (name, text) in texts {
         document = pasted(&document, name, text).ok_or_else(|| {
             let problem = format!("{}: no place is marked `{name}`", file.display());
             io::Error::new(io::ErrorKind::NotFound, problem)
         })?;
     }
-    std::fs::write(file, document)
+    std::fs::write(file, document).map_err(named)
 }
 
 fn pasted(document: &str, name: &str, text: &str) -> Option<String> {
