@@ -87,7 +87,7 @@ impl ConnectionSet {
     /// Takes bytes that were read from a socket; returns how many.
     ///
     /// Fewer than given only when the inbound queue was full: keep the rest and give it again before anything
-    /// newer, at once while [`wants_read`](Self::wants_read) says so, else after [`Output::Read`] resumes. All are taken, and ignored, if the socket is
+    /// newer, at once while [`wants_read`](Self::wants_read) says so, else after [`Output::Read`](crate::Output::Read) resumes. All are taken, and ignored, if the socket is
     /// not, or no longer, the connection's.
     pub fn handle_input(&mut self, now: Instant, socket: SocketId, bytes: &mut [u8]) -> usize {
         let mut taken = bytes.len();
