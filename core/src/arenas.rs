@@ -10,7 +10,9 @@ use crate::batch::{Batch, Contents};
 const LENT_BYTES_MAX: usize = 2 << 20;
 /// What is smaller is quickly taken anew, and what is larger is rare.
 const BYTES_MIN: usize = 16 << 10;
-const BYTES_MAX: usize = 1 << 20;
+const BYTES_MAX: usize = 256 << 10;
+/// The same of what was read to where it is: that is what such memory is for.
+const LONG_BYTES_MAX: usize = 1 << 20;
 
 /// How much one read brings at most.
 pub(crate) const READ_BYTES: usize = 224 << 10;
@@ -72,7 +74,11 @@ impl Arenas {
     /// Notes a batch that is handed out.
     pub(crate) fn lend(&mut self, batch: &Batch) {
         let contents = batch.contents();
-        if !(BYTES_MIN..=BYTES_MAX).contains(&contents.capacity()) {
+        let bytes_max = match contents.is_lent() {
+            true => LONG_BYTES_MAX,
+            false => BYTES_MAX,
+        };
+        if !(BYTES_MIN..=bytes_max).contains(&contents.capacity()) {
             return;
         }
         self.is_used = true;

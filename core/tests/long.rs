@@ -4,25 +4,19 @@ mod pair;
 
 use pair::{Pair, frame, text};
 use ropewalk_core::settings::QueueBounds;
-use ropewalk_core::{Hooks, Kind, Settings};
+use ropewalk_core::{Kind, Settings};
 
 const BINARY: u8 = 2;
 const KIB: usize = 1024;
 /// Of a frame of between 126 and 65,535 bytes.
 const HEADER_BYTES: usize = 4;
 
-fn opened(settings: Settings) -> Pair {
-    let mut pair = Pair::new(settings, Hooks::default());
-    pair.open();
-    pair
-}
-
 #[test]
 fn a_long_message_that_came_in_pieces_keeps_its_place_between_short_ones() {
     let payload: Vec<u8> = (0..=250).cycle().take(40 * KIB).collect();
     let long = frame(BINARY, &payload);
     for cut in [1, 3, 20 * KIB, long.len() - 1] {
-        let mut pair = opened(Settings::default());
+        let mut pair = Pair::opened(Settings::default());
         pair.stop_asking();
         // The first is taken at once; what follows waits, so that there is a batch that could grow.
         pair.receive(&[text("first"), text("before"), long[..cut].to_vec()].concat());
@@ -55,7 +49,7 @@ fn a_long_message_that_came_in_pieces_keeps_its_place_between_short_ones() {
 
 #[test]
 fn much_is_read_at_once_only_while_there_is_room_for_far_more() {
-    let mut pair = opened(Settings {
+    let mut pair = Pair::opened(Settings {
         inbound: QueueBounds {
             bytes_max: 300 * KIB,
             ..QueueBounds::default()

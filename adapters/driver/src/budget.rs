@@ -6,7 +6,8 @@ use ropewalk_core::Instant;
 
 /// The longest that a shard works in one poll.
 const TIME: Duration = Duration::from_micros(200);
-/// The most bytes that a shard reads and writes in one poll. As much as one read brings, so that a consumer has its turn after each.
+/// The most bytes that a shard reads and writes in one poll, but for the read or write that passes it: a consumer has its turn
+/// after each large read.
 const BYTES: usize = 128 << 10;
 /// The most bytes that one socket writes in its turn.
 pub(crate) const WRITE_QUANTUM: usize = 256 << 10;

@@ -111,20 +111,11 @@ pub(crate) enum Progress {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
-    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
     use crate::application::BoxFuture;
     use crate::oneshot::oneshot;
-
-    #[derive(Default)]
-    struct Woken(AtomicUsize);
-
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
+    use crate::woken::Woken;
 
     #[test]
     fn only_calls_that_were_woken_are_polled_and_places_are_used_again() {
@@ -150,7 +141,7 @@ mod tests {
         polls.lock().unwrap().clear();
 
         promises.pop().unwrap().keep(());
-        assert_eq!(task.0.load(Ordering::Relaxed), 1);
+        assert_eq!(task.times(), 1);
         calls.register(&waker);
         assert_eq!(calls.poll(|name| ended.push(name)), Progress::Some);
         assert_eq!((&ended[..], calls.running()), (&["second"][..], 1));

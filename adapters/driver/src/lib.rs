@@ -60,6 +60,8 @@ mod websocket;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod woken;
 
 pub use connect::{Connect, InvalidConnect};
 pub use events::{Events, FleetEvent};

@@ -155,20 +155,11 @@ impl Mailbox {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::{Wake, Waker};
+    use std::task::Waker;
 
     use super::*;
     use crate::ready::News;
-
-    #[derive(Default)]
-    struct Woken(AtomicUsize);
-
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
+    use crate::woken::Woken;
 
     #[test]
     fn commands_that_wait_together_wake_the_shard_once_and_room_is_used_again() {
@@ -187,7 +178,7 @@ mod tests {
             for _ in 0..3 {
                 mailbox.push(Command::BytesGranted(1)).unwrap();
             }
-            assert_eq!(woken.0.load(Ordering::Relaxed), round);
+            assert_eq!(woken.times(), round);
         }
         assert_eq!(rooms[2], rooms[1], "{rooms:?}");
         assert_eq!(mailbox.take(&mut mail), Closed::No);

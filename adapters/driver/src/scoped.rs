@@ -97,19 +97,9 @@ impl Leash {
 mod tests {
     use std::future::pending;
     use std::sync::Arc;
-    use std::sync::atomic::AtomicUsize;
-    use std::task::Wake;
 
     use super::*;
-
-    #[derive(Default)]
-    struct Woken(AtomicUsize);
-
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
+    use crate::woken::Woken;
 
     #[test]
     fn the_waker_that_a_task_left_last_is_woken_when_its_hold_is_dropped() {
@@ -123,7 +113,7 @@ mod tests {
             assert!(Pin::new(&mut task).poll(&mut cx).is_pending());
         }
         drop(scoped);
-        let counts = woken.each_ref().map(|it| it.0.load(Ordering::Relaxed));
+        let counts = woken.each_ref().map(|it| it.times());
         assert_eq!(counts, [0, 1]);
         let mut cx = Context::from_waker(Waker::noop());
         assert!(Pin::new(&mut task).poll(&mut cx).is_ready());

@@ -103,7 +103,6 @@ impl Contents {
             entries: Vec::with_capacity(1),
             first_seq: seq,
             bytes: end,
-            is_spare: true,
             ..Self::default()
         };
         contents.entries.push(Entry {
@@ -111,8 +110,17 @@ impl Contents {
             end,
             seq_and_kind: bits_of(kind),
         });
-        contents.shrink();
         contents
+    }
+
+    /// Its memory comes back after it, however large it is.
+    pub(crate) fn lend(&mut self) {
+        self.is_spare = true;
+    }
+
+    /// Whether its memory comes back, however large it is.
+    pub(crate) fn is_lent(&self) -> bool {
+        self.is_spare
     }
 
     /// Memory that so many bytes can be read into.

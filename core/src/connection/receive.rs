@@ -107,10 +107,8 @@ impl Connection {
             if session.is_deaf() {
                 return bytes.len();
             }
-            if in_place.is_none() && rest.is_empty() {
-                return bytes.len();
-            }
-            if self.inbound.is_full(&bounds) {
+            // What is in its place already can neither be left nor be looked at again.
+            if in_place.is_none() && (rest.is_empty() || self.inbound.is_full(&bounds)) {
                 return bytes.len() - rest.len();
             }
             if goes_straight && in_place.is_none() {
@@ -124,6 +122,7 @@ impl Connection {
                 return bytes.len();
             };
             let mut reply = None;
+            let is_in_place = in_place.is_some();
             let next = match in_place.take() {
                 Some(len) => session.decoder.read_directly(len),
                 None => session.decoder.next(&limits, &mut rest),
@@ -155,6 +154,7 @@ impl Connection {
                         next_sequence: &mut self.next_sequence,
                         script: session.script.as_deref_mut(),
                         ahead: rest.len(),
+                        is_in_place,
                     }
                     .take(step, (kind, seq), payload)
                 }
@@ -358,6 +358,8 @@ struct Intake<'a> {
     script: Option<&'a mut Script>,
     /// How many bytes of the socket have arrived after the message.
     ahead: usize,
+    /// Its end was read to where it belongs.
+    is_in_place: bool,
 }
 
 /// What the decoder is to know of the settings.
@@ -406,7 +408,11 @@ impl Intake<'_> {
             let arenas = &mut *step.arenas;
             match payload {
                 Cow::Owned(payload) if payload.len() >= LONG => {
-                    let message = Contents::of_one(kind, payload, seq, step.now);
+                    let mut message = Contents::of_one(kind, payload, seq, step.now);
+                    if self.is_in_place {
+                        message.lend();
+                    }
+                    message.shrink();
                     self.inbound.append(self.generation, lane, message);
                 }
                 Cow::Borrowed(_) | Cow::Owned(_) => {

@@ -263,13 +263,12 @@ impl Outbound {
             .find(|index| *index < self.queue.len())
     }
 
-    /// The earliest time at which a message expires.
     /// Whether no message has a time by which anything has to happen to it.
     pub(crate) fn is_timeless(&self) -> bool {
         self.rare.is_none()
     }
 
-    /// When the next message expires.
+    /// The earliest time at which a message expires.
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
         let (at, _) = self.rare.as_ref()?.expiries.first()?;
         Some(*at)

@@ -26,10 +26,10 @@ impl ConnectionSet {
         is_let && connection.has_socket(socket.generation) && connection.wants_read()
     }
 
-    /// Where one read of this socket is to put what it brings, as much as it should bring at most: nothing if it is not to be read now, as
-    /// [`wants_read`](Self::wants_read) says it. Else up to 224 KiB (64 KiB with TLS) while its connection has room for far more, or 32 KiB; less at the
-    /// beginning and the end of a long message. What is in it already means nothing. [`handle_read`](Self::handle_read) takes what was read;
-    /// if nothing was, there is nothing to tell.
+    /// Where one read of this socket is to put what it brings, as much as it should bring at most: nothing if it is not to be
+    /// read now, as [`wants_read`](Self::wants_read) says it. Else up to 224 KiB (64 KiB with TLS) while its connection has room
+    /// for far more, or 32 KiB; less at the beginning and the end of a long message. What is in it already means nothing.
+    /// [`handle_read`](Self::handle_read) takes what was read; if nothing was, there is nothing to tell.
     pub fn read_buffer(&mut self, socket: SocketId) -> &mut [u8] {
         self.reading = None;
         let bytes_max = self.read_bytes_max(socket);
@@ -58,8 +58,9 @@ impl ConnectionSet {
         &mut room[..bytes_max]
     }
 
-    /// Takes the first `len` bytes of the [`read_buffer`](Self::read_buffer) that was asked for last. Returns those that were not taken: as
-    /// with [`handle_input`](Self::handle_input), they are to be kept and given to that, before anything newer is read.
+    /// Takes the first `len` bytes of the [`read_buffer`](Self::read_buffer) that was asked for last; no other bytes of its socket
+    /// may have been brought since. Returns those that were not taken: as with [`handle_input`](Self::handle_input), they are to
+    /// be kept and given to that, before anything newer is read.
     ///
     /// # Panics
     /// If `len` is more than that buffer had.
@@ -87,8 +88,8 @@ impl ConnectionSet {
     /// Takes bytes that were read from a socket; returns how many.
     ///
     /// Fewer than given only when the inbound queue was full: keep the rest and give it again before anything
-    /// newer, at once while [`wants_read`](Self::wants_read) says so, else after [`Output::Read`](crate::Output::Read) resumes. All are taken, and ignored, if the socket is
-    /// not, or no longer, the connection's.
+    /// newer, at once while [`wants_read`](Self::wants_read) says so, else after [`Output::Read`](crate::Output::Read) resumes. All
+    /// are taken, and ignored, if the socket is not, or no longer, the connection's.
     pub fn handle_input(&mut self, now: Instant, socket: SocketId, bytes: &mut [u8]) -> usize {
         let mut taken = bytes.len();
         self.socket_step(now, socket, |connection, step| {
@@ -98,7 +99,8 @@ impl ConnectionSet {
         taken
     }
 
-    /// How many bytes one read of this socket should bring at most: what is read and then not taken waits with whoever has read it.
+    /// How many bytes one read of this socket should bring at most: what is read and then not taken waits with whoever has read
+    /// it.
     fn read_bytes_max(&self, socket: SocketId) -> usize {
         match self.get(socket.connection) {
             Some(connection) if self.wants_read(socket) => connection.read_bytes_max(),

@@ -97,6 +97,13 @@ impl Pair {
         pair
     }
 
+    /// The same with its session open.
+    pub fn opened(settings: Settings) -> Self {
+        let mut pair = Self::new(settings, Hooks::default());
+        pair.open();
+        pair
+    }
+
     /// A consumer that takes nothing more.
     pub fn stop_asking(&mut self) {
         self.asks_again = false;
