@@ -176,4 +176,21 @@ mod tests {
         arenas.age();
         assert_eq!((arenas.lent.len(), arenas.lent_bytes), (0, 0));
     }
+
+    #[test]
+    fn a_long_message_leaves_its_memory_only_if_it_was_read_to_where_it_is() {
+        let mut arenas = Arenas::default();
+        let long = || Contents::of_one(Kind::Binary, vec![0; 512 << 10], 1, Instant::ORIGIN);
+        let connection = ConnectionId {
+            index: 0,
+            generation: 0,
+        };
+        arenas.lend(&Batch::new(connection, 1, 1, long()));
+        assert_eq!(arenas.for_message(512 << 10), None);
+        let mut lent = long();
+        lent.lend();
+        arenas.lend(&Batch::new(connection, 1, 1, lent));
+        let memory = arenas.for_message(512 << 10);
+        assert_eq!(memory.map(|memory| memory.len()), Some(512 << 10));
+    }
 }
