@@ -88,17 +88,23 @@ impl Many {
         self.delivered
     }
 
-    /// Brings bytes to a connection in one read, a microsecond after the last, and hands over what is in them.
+    /// Brings bytes to a connection, a microsecond after the last, in as few reads as it takes, and hands over what is in them.
     ///
     /// # Panics
-    /// If that is more than one read brings.
+    /// If there is no room for them.
     pub fn receive(&mut self, connection: usize, bytes: &[u8]) {
         self.now += Duration::from_micros(1);
-        let buffer = self.set.read_buffer(self.open[connection]);
-        buffer[..bytes.len()].copy_from_slice(bytes);
-        let left = self.set.handle_read(self.now, bytes.len());
-        assert!(left.is_empty(), "everything before was taken");
-        self.drain();
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let buffer = self.set.read_buffer(self.open[connection]);
+            assert!(!buffer.is_empty(), "everything before was taken");
+            let (here, later) = rest.split_at(buffer.len().min(rest.len()));
+            buffer[..here.len()].copy_from_slice(here);
+            let left = self.set.handle_read(self.now, here.len());
+            assert!(left.is_empty(), "everything before was taken");
+            rest = later;
+            self.drain();
+        }
     }
 
     /// The same while the consumer is busy with its last batch: what comes waits.
