@@ -2,9 +2,8 @@
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 
-use crate::batch::{Batch, Contents};
+use crate::batch::{Batch, Contents, Draft};
 
 /// For how many bytes of payloads there may be memory that comes back here.
 const LENT_BYTES_MAX: usize = 2 << 20;
@@ -13,6 +12,12 @@ const BYTES_MIN: usize = 16 << 10;
 const BYTES_MAX: usize = 256 << 10;
 /// The same of what was read to where it is: that is what such memory is for.
 const LONG_BYTES_MAX: usize = 1 << 20;
+
+/// For how many bytes there may be small batches that have come back, and how much one is counted for beside its payloads.
+const SMALL_BYTES_MAX: usize = 256 << 10;
+const SMALL_OVERHEAD: usize = 256;
+/// Among how many of them one is looked for that fits.
+const SMALL_LOOKED_AT: usize = 8;
 
 /// How much one read brings at most.
 pub(crate) const READ_BYTES: usize = 224 << 10;
@@ -26,30 +31,37 @@ pub(crate) const READ_AT: usize = 32 << 10;
 /// nothing once little comes.
 #[derive(Debug, Default)]
 pub(crate) struct Arenas {
-    lent: VecDeque<Arc<Contents>>,
+    lent: VecDeque<Batch>,
     lent_bytes: usize,
+    small: Vec<Draft>,
+    small_bytes: usize,
     is_used: bool,
 }
 
 impl Arenas {
-    /// Memory for messages of about `len` bytes that lie in the next `ahead` bytes of a socket, at most for
+    /// A batch for messages of about `len` bytes that lie in the next `ahead` bytes of a socket, with memory for at most
     /// `bytes_max` bytes and `count_max` messages: one piece instead of many that double.
-    pub(crate) fn contents(
+    pub(crate) fn draft(
         &mut self,
+        generation: u32,
         (len, ahead): (usize, usize),
         bounds: (usize, usize),
-    ) -> Contents {
+    ) -> Draft {
         let (bytes, count) = Contents::room_for(len, ahead, bounds);
         if bytes < BYTES_MIN {
-            return Contents::with_room(bytes, count);
+            return match self.take_small(bytes) {
+                Some(draft) => draft.of_socket(generation),
+                None => Draft::new(Contents::with_room(bytes, count), generation),
+            };
         }
         // In few sizes, so that one that was used before mostly fits.
         let bytes = bytes.next_power_of_two().min(bounds.0);
         // Whoever keeps a batch is not to keep far more than its messages.
-        match self.take(bytes..=bytes.saturating_mul(2)) {
+        let contents = match self.take(bytes..=bytes.saturating_mul(2)) {
             Some(spare) => spare.emptied(),
             None => Contents::with_room(bytes, count),
-        }
+        };
+        Draft::new(contents, generation)
     }
 
     /// Memory for what one read brings.
@@ -83,9 +95,22 @@ impl Arenas {
         }
         self.is_used = true;
         self.lent_bytes += contents.capacity();
-        self.lent.push_back(Arc::clone(contents));
+        self.lent.push_back(batch.clone());
         while self.lent_bytes > LENT_BYTES_MAX {
             self.remove(0);
+        }
+    }
+
+    /// Takes a batch that is done with. A small one, which nobody else has, is used again as it is.
+    pub(crate) fn take_back(&mut self, batch: Batch) {
+        let weight = batch.contents().capacity() + SMALL_OVERHEAD;
+        if weight < BYTES_MIN
+            && self.small_bytes + weight <= SMALL_BYTES_MAX
+            && let Some(draft) = Draft::of_spare(batch)
+        {
+            self.is_used = true;
+            self.small_bytes += weight;
+            self.small.push(draft);
         }
     }
 
@@ -97,18 +122,27 @@ impl Arenas {
     }
 
     fn take(&mut self, fits: RangeInclusive<usize>) -> Option<Contents> {
-        let is_free =
-            |it: &Arc<Contents>| Arc::strong_count(it) == 1 && fits.contains(&it.capacity());
+        let is_free = |it: &Batch| it.is_unshared() && fits.contains(&it.contents().capacity());
         // The latest is the likeliest to be in the processor's cache.
         let at = self.lent.iter().rposition(is_free)?;
-        let contents = Arc::try_unwrap(self.remove(at)?).ok()?;
+        let contents = self.remove(at)?.into_contents()?;
         Some(contents.into_spare())
     }
 
-    fn remove(&mut self, at: usize) -> Option<Arc<Contents>> {
-        let contents = self.lent.remove(at)?;
-        self.lent_bytes -= contents.capacity();
-        Some(contents)
+    fn take_small(&mut self, bytes: usize) -> Option<Draft> {
+        let fits = bytes..=bytes.saturating_mul(2);
+        let from = self.small.len().saturating_sub(SMALL_LOOKED_AT);
+        let fits = |it: &Draft| fits.contains(&it.contents().capacity());
+        let behind = self.small[from..].iter().rposition(fits)?;
+        let draft = self.small.swap_remove(from + behind);
+        self.small_bytes -= draft.contents().capacity() + SMALL_OVERHEAD;
+        Some(draft)
+    }
+
+    fn remove(&mut self, at: usize) -> Option<Batch> {
+        let batch = self.lent.remove(at)?;
+        self.lent_bytes -= batch.contents().capacity();
+        Some(batch)
     }
 }
 
@@ -122,20 +156,20 @@ mod tests {
 
     const BOUNDS: (usize, usize) = (256 << 10, 1_024);
 
-    /// A batch of one message that was to be many.
-    fn batch(arenas: &mut Arenas, ahead: usize) -> Batch {
-        let mut contents = arenas.contents((1_000, ahead), BOUNDS);
-        contents.push(MessageRef::new(
-            Kind::Text,
-            &[b'x'; 1_000],
-            1,
-            Instant::ORIGIN,
-        ));
+    fn handed_out(draft: Draft) -> Batch {
         let connection = ConnectionId {
             index: 0,
             generation: 0,
         };
-        let batch = Batch::new(connection, 1, 1, contents);
+        draft.hand_out(connection, Instant::ORIGIN, 0)
+    }
+
+    /// A batch of one message that was to be many.
+    fn batch(arenas: &mut Arenas, ahead: usize) -> Batch {
+        let mut draft = arenas.draft(1, (1_000, ahead), BOUNDS);
+        let message = MessageRef::new(Kind::Text, &[b'x'; 1_000], 1, Instant::ORIGIN);
+        draft.contents_mut().push(message);
+        let batch = handed_out(draft);
         arenas.lend(&batch);
         batch
     }
@@ -168,7 +202,7 @@ mod tests {
         assert_eq!(arenas.lent.len(), 1, "the same again and again");
         let held: Vec<_> = (0..100).map(|_| batch(&mut arenas, 100 << 10)).collect();
         assert!(arenas.lent_bytes <= LENT_BYTES_MAX);
-        let capacities = arenas.lent.iter().map(|it| it.capacity());
+        let capacities = arenas.lent.iter().map(|it| it.contents().capacity());
         assert_eq!(capacities.sum::<usize>(), arenas.lent_bytes);
         drop(held);
         arenas.age();
@@ -181,16 +215,37 @@ mod tests {
     fn a_long_message_leaves_its_memory_only_if_it_was_read_to_where_it_is() {
         let mut arenas = Arenas::default();
         let long = || Contents::of_one(Kind::Binary, vec![0; 512 << 10], 1, Instant::ORIGIN);
-        let connection = ConnectionId {
-            index: 0,
-            generation: 0,
-        };
-        arenas.lend(&Batch::new(connection, 1, 1, long()));
+        arenas.lend(&handed_out(Draft::new(long(), 1)));
         assert_eq!(arenas.for_message(512 << 10), None);
         let mut lent = long();
         lent.lend();
-        arenas.lend(&Batch::new(connection, 1, 1, lent));
+        arenas.lend(&handed_out(Draft::new(lent, 1)));
         let memory = arenas.for_message(512 << 10);
         assert_eq!(memory.map(|memory| memory.len()), Some(512 << 10));
+    }
+
+    #[test]
+    fn a_small_batch_that_came_back_is_used_again_if_nobody_else_has_it() {
+        let mut arenas = Arenas::default();
+        let small = |arenas: &mut Arenas| {
+            let mut draft = arenas.draft(1, (100, 300), BOUNDS);
+            let message = MessageRef::new(Kind::Text, &[b'x'; 100], 1, Instant::ORIGIN);
+            draft.contents_mut().push(message);
+            handed_out(draft)
+        };
+        let first = small(&mut arenas);
+        let freed = place(&first);
+        arenas.take_back(first);
+        let again = small(&mut arenas);
+        assert_eq!((place(&again), again.len()), (freed, 1));
+        arenas.take_back(again.clone());
+        assert!(arenas.small.is_empty(), "somebody has it");
+
+        let many: Vec<_> = (0..1_000).map(|_| small(&mut arenas)).collect();
+        many.into_iter().for_each(|batch| arenas.take_back(batch));
+        assert!(arenas.small_bytes <= SMALL_BYTES_MAX && arenas.small.len() > 100);
+        arenas.age();
+        arenas.age();
+        assert_eq!((arenas.small.len(), arenas.small_bytes), (0, 0));
     }
 }

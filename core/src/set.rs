@@ -10,7 +10,6 @@ use std::io::IoSlice;
 use std::sync::Arc;
 
 use crate::arenas::Arenas;
-use crate::batch::Contents;
 use crate::connection::{Connection, Kept, Sharing, Step, Turn, Unit};
 use crate::event::{Counters, Reading, State};
 use crate::ids::{ConnectionId, SocketId};
@@ -24,7 +23,7 @@ use crate::time::Instant;
 use crate::timers::TimerHeap;
 
 use budget::{Budget, Share};
-use reading::Room;
+use reading::Reads;
 
 /// Many connections, driven together: no I/O, no clock, no entropy of its own.
 ///
@@ -43,10 +42,7 @@ pub struct ConnectionSet {
     due: Vec<u32>,
     out: VecDeque<Output>,
     arenas: Arenas,
-    /// Where a read puts its bytes.
-    buffer: Option<Box<Contents>>,
-    /// What the next read was told.
-    reading: Option<(SocketId, Room)>,
+    reads: Reads,
     secrets: Secrets,
     jitter: Jitter,
     latest: Instant,
@@ -75,8 +71,7 @@ impl ConnectionSet {
             due: Vec::new(),
             out: VecDeque::new(),
             arenas: Arenas::default(),
-            buffer: None,
-            reading: None,
+            reads: Reads::default(),
             secrets,
             jitter,
             latest: Instant::ORIGIN,
@@ -274,6 +269,7 @@ impl ConnectionSet {
             Input::Judged(judged) => {
                 let id = judged.batch().connection();
                 self.consumer_step(now, id, |connection, step| connection.judged(step, &judged));
+                self.arenas.take_back(judged.batch);
             }
             Input::JudgedAndAsk(judged) => {
                 let id = judged.batch().connection();
@@ -281,6 +277,7 @@ impl ConnectionSet {
                     connection.judged(step, &judged);
                     connection.ask();
                 });
+                self.arenas.take_back(judged.batch);
             }
         }
     }

@@ -331,3 +331,36 @@ fn what_was_read_into_a_long_message_is_taken_although_the_queue_has_become_full
     let batch = pair.batches.pop().expect("it is complete");
     assert!(batch.get(0).expect("it has one").as_bytes() == payload);
 }
+
+#[test]
+fn a_deferred_read_is_taken_later_or_goes_with_its_socket() {
+    let mut pair = Pair::opened(Settings::default());
+    let socket = pair.socket.expect("it is open");
+    let defer = |pair: &mut Pair| {
+        let bytes = frame(TEXT, b"later");
+        let buffer = pair.set.read_buffer(socket);
+        buffer[..bytes.len()].copy_from_slice(&bytes);
+        pair.set.defer_read(bytes.len());
+        pair.drain();
+    };
+    defer(&mut pair);
+    assert!(pair.batches.is_empty());
+    let left = pair.set.handle_deferred(pair.now);
+    assert_eq!(left, Some((socket, &[][..])));
+    pair.drain();
+    let batch = pair.batches.pop().expect("it was handed out");
+    assert_eq!(
+        batch.get(0).map(ropewalk_core::MessageRef::as_bytes),
+        Some(&b"later"[..])
+    );
+    pair.handle(Input::Judged(batch.ack()));
+
+    pair.ask();
+    defer(&mut pair);
+    pair.handle(Input::Eof { socket });
+    assert!(pair.set.handle_deferred(pair.now).is_some());
+    pair.drain();
+    assert!(pair.batches.is_empty());
+    assert!(pair.set.handle_deferred(pair.now).is_none());
+    pair.set.check_invariants();
+}

@@ -213,7 +213,14 @@ impl Sim {
                 let buffer = self.set.read_buffer(socket);
                 let count = link.inbox.len().min(buffer.len());
                 buffer[..count].copy_from_slice(&link.inbox[..count]);
-                let left = self.set.handle_read(self.now, count).len();
+                let left = match count % 2 {
+                    0 => self.set.handle_read(self.now, count).len(),
+                    _ => {
+                        self.set.defer_read(count);
+                        let taken = self.set.handle_deferred(self.now);
+                        taken.map_or(0, |(_, left)| left.len())
+                    }
+                };
                 (count, count - left)
             } else {
                 let mut bytes = link.inbox[..link.leftover].to_vec();

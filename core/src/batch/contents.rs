@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::MessageRef;
+use crate::inbound::{Pushed, Room};
 use crate::message::Kind;
 use crate::settings::BatchPolicy;
 use crate::time::Instant;
@@ -37,6 +38,9 @@ pub(crate) struct Found {
     /// How many messages are noted at most.
     pub(crate) count_max: usize,
 }
+
+/// A message's kind and payload, and how many bytes have arrived behind it.
+type Next<'i> = (Kind, &'i [u8], usize);
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
@@ -229,6 +233,13 @@ impl Contents {
         ((messages * len).min(bytes_max), messages)
     }
 
+    /// Forgets what is in it.
+    pub(crate) fn empty(&mut self) {
+        self.arena.clear();
+        self.entries.clear();
+        (self.begin, self.bytes, self.unused) = (0, 0, 0);
+    }
+
     /// Forgets what is in it, so that its memory can be used again.
     pub(crate) fn into_spare(self) -> Self {
         let Self {
@@ -268,17 +279,42 @@ impl Contents {
         self.len() >= policy.count_max || self.bytes() >= policy.bytes_max
     }
 
-    /// Appends a copy of a message if the batch may grow by it, and it fits into the memory that is there.
+    /// Appends copies of messages of a run, from its message number `seq` on, while there is room for them, the batch may grow by
+    /// them, and they fit into the memory that is there. Returns how many that were, and the first for which one of the latter does not
+    /// hold.
     #[inline]
-    pub(crate) fn push_if_easy(&mut self, policy: &BatchPolicy, message: MessageRef<'_>) -> bool {
-        let end = self.arena.len() + message.payload.len();
-        let is_easy = self.entries.len() < self.entries.capacity().min(policy.count_max)
-            && end <= self.arena.capacity().min(policy.bytes_max)
-            && self.has_room_for(message.payload.len(), message.seq);
-        if is_easy {
-            self.push(message);
+    pub(crate) fn push_easy<'i>(
+        &mut self,
+        policy: &BatchPolicy,
+        (seq, received_at): (u64, Instant),
+        room: Room,
+        next: &mut impl FnMut() -> Option<Next<'i>>,
+    ) -> (Pushed, Option<Next<'i>>) {
+        let mut pushed = Pushed::default();
+        let free = self.entries.capacity().min(policy.count_max) - self.entries.len();
+        let distance = u32::try_from(seq - self.first_seq).unwrap_or(DISTANCE);
+        let nameable = DISTANCE.saturating_sub(distance);
+        let items_max = u32::try_from(free).unwrap_or(u32::MAX).min(nameable);
+        let bytes_max = self.arena.capacity().min(policy.bytes_max);
+        while room.is_left_after(pushed)
+            && let Some((kind, payload, ahead)) = next()
+        {
+            let end = self.arena.len() + payload.len();
+            let short = u32::try_from(end).ok();
+            let Some(end) = short.filter(|_| end <= bytes_max && pushed.items < items_max) else {
+                return (pushed, Some((kind, payload, ahead)));
+            };
+            self.arena.extend_from_slice(payload);
+            self.entries.push(Entry {
+                received_at,
+                end,
+                seq_and_kind: (distance + pushed.items) | bits_of(kind),
+            });
+            self.bytes = end;
+            pushed.items += 1;
+            pushed.bytes += payload.len();
         }
-        is_easy
+        (pushed, None)
     }
 
     /// Gives back what was taken ahead for messages that did not come. Memory that is used again is not worth that.

@@ -1,6 +1,7 @@
 //! Inbound messages, gathered.
 
 mod contents;
+mod draft;
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,128 +12,112 @@ use crate::message::Kind;
 use crate::time::Instant;
 
 pub(crate) use contents::{Contents, Found, MESSAGE_OVERHEAD};
+pub(crate) use draft::Draft;
 
 /// Messages of one connection in the order in which they arrived, in one contiguous buffer.
 ///
-/// All of a batch's messages came over one socket. Cloning shares the buffer, which may be up to three times as large as its messages.
+/// All of a batch's messages came over one socket. A batch is as small as a reference: cloning shares the buffer, which may be up to
+/// three times as large as its messages.
 #[derive(Clone)]
 pub struct Batch {
+    shared: Arc<Shared>,
+}
+
+/// What the clones of a batch have in common.
+struct Shared {
     connection: ConnectionId,
     generation: u32,
     attempt: u32,
     first_failed_at: Option<Instant>,
     letter: Option<u64>,
     lane: LaneNumber,
+    /// Whether it is not to wait for more messages, while it is a draft.
+    is_urgent: bool,
     handed_at: Instant,
-    contents: Arc<Contents>,
+    contents: Contents,
 }
 
 /// Which of a connection's lanes messages are in.
 pub(crate) type LaneNumber = u16;
 
 impl Batch {
-    pub(crate) fn new(
-        connection: ConnectionId,
-        generation: u32,
-        attempt: u32,
-        contents: Contents,
-    ) -> Self {
-        Self {
-            connection,
-            generation,
-            attempt,
-            first_failed_at: None,
-            letter: None,
-            lane: 0,
-            handed_at: Instant::ORIGIN,
-            contents: Arc::new(contents),
-        }
-    }
-
-    /// Notes where it comes from, and when it was handed out.
-    pub(crate) fn handed_out(mut self, now: Instant, lane: LaneNumber) -> Self {
-        self.handed_at = now;
-        self.lane = lane;
-        self
-    }
-
-    pub(crate) fn contents(&self) -> &Arc<Contents> {
-        &self.contents
+    pub(crate) fn contents(&self) -> &Contents {
+        &self.shared.contents
     }
 
     pub(crate) fn lane(&self) -> LaneNumber {
-        self.lane
+        self.shared.lane
     }
 
     pub(crate) fn handed_at(&self) -> Instant {
-        self.handed_at
-    }
-
-    pub(crate) fn first_failed_at(mut self, at: Option<Instant>) -> Self {
-        self.first_failed_at = at;
-        self
+        self.shared.handed_at
     }
 
     pub(crate) fn failed_before(&self) -> Option<Instant> {
-        self.first_failed_at
+        self.shared.first_failed_at
     }
 
-    pub(crate) fn of_letter(mut self, letter: Option<u64>) -> Self {
-        self.letter = letter;
-        self
+    /// Whether nobody else has it.
+    pub(crate) fn is_unshared(&self) -> bool {
+        Arc::strong_count(&self.shared) == 1
+    }
+
+    /// What is in it, unless somebody else has it.
+    pub(crate) fn into_contents(self) -> Option<Contents> {
+        Some(Arc::into_inner(self.shared)?.contents)
     }
 
     /// The dead letter that this batch's one message is redriven from, by the number that
     /// [`Redrive::letter`](crate::Redrive::letter) gave it; `None` for messages that a socket brought.
     pub fn letter(&self) -> Option<u64> {
-        self.letter
+        self.shared.letter
     }
 
     /// The connection whose messages these are.
     pub fn connection(&self) -> ConnectionId {
-        self.connection
+        self.shared.connection
     }
 
     /// The socket they came over: the connection's dials are numbered from 1.
     pub fn generation(&self) -> u32 {
-        self.generation
+        self.shared.generation
     }
 
     /// How often these messages were handed to their processor: 1 the first time, more after
     /// [`Verdict::Retry`].
     pub fn attempt(&self) -> u32 {
-        self.attempt
+        self.shared.attempt
     }
 
     /// How many messages there are; never 0 in a batch that is handed out.
     pub fn len(&self) -> usize {
-        self.contents.len()
+        self.shared.contents.len()
     }
 
     /// Whether there are no messages.
     pub fn is_empty(&self) -> bool {
-        self.contents.is_empty()
+        self.shared.contents.is_empty()
     }
 
     /// The payloads' bytes together.
     pub fn bytes(&self) -> usize {
-        self.contents.bytes()
+        self.shared.contents.bytes()
     }
 
     /// Whether both are one batch that was handed out once: clones of each other.
     pub fn is_clone_of(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.contents, &other.contents)
+        Arc::ptr_eq(&self.shared, &other.shared)
     }
 
     /// The message at `index`, counted from 0.
     pub fn get(&self, index: usize) -> Option<MessageRef<'_>> {
-        self.contents.get(index)
+        self.shared.contents.get(index)
     }
 
     /// The messages in the order of their arrival.
     pub fn iter(&self) -> Messages<'_> {
         Messages {
-            contents: &self.contents,
+            contents: &self.shared.contents,
             next: 0,
         }
     }
@@ -178,9 +163,9 @@ impl Batch {
 impl fmt::Debug for Batch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Batch")
-            .field("connection", &self.connection)
-            .field("generation", &self.generation)
-            .field("attempt", &self.attempt)
+            .field("connection", &self.connection())
+            .field("generation", &self.generation())
+            .field("attempt", &self.attempt())
             .field("len", &self.len())
             .field("bytes", &self.bytes())
             .finish()
@@ -362,7 +347,7 @@ mod tests {
             index: 0,
             generation: 0,
         };
-        Batch::new(id, 1, 1, contents)
+        Draft::new(contents, 1).hand_out(id, Instant::ORIGIN, 0)
     }
 
     #[test]

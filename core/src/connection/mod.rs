@@ -466,11 +466,11 @@ impl Connection {
 
     fn settle_delivery(&mut self, step: &mut Step<'_>) {
         let policy = self.config.settings().batch;
-        while self.inbound.has_due(step.now, &policy) && self.has_call(step) {
-            let batch = self
-                .inbound
-                .next_batch(step.now, &policy, self.id)
-                .expect("one was due");
+        while let Some(source) = self.inbound.due(step.now, &policy)
+            && self.has_call(step)
+        {
+            let batch = self.inbound.hand_out(step.now, source, self.id);
+            let batch = batch.expect("one was due");
             step.arenas.lend(&batch);
             if self.consumer == Consumer::Pull {
                 self.tally.delivered += batch.len() as u64;

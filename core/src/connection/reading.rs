@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::arenas::{Arenas, READ_AT};
+use crate::arenas::Arenas;
 use crate::batch::{Contents, Found};
 use crate::inbound::Pushed;
 use crate::reason::CloseReason;
@@ -11,21 +11,22 @@ use super::receive::{Arrived, limits_of};
 use super::{Connection, Step};
 
 impl Connection {
-    /// Takes the `len` bytes that a read has put into `buffer`; where it takes the buffer with them, another is left in its place. Returns how
-    /// many bytes were taken.
+    /// Takes the bytes that a read has put `here` in `buffer`; where it takes the buffer with them, another is left in its place. Returns
+    /// how many bytes were taken.
     pub(crate) fn receive_buffer(
         &mut self,
         step: &mut Step<'_>,
         buffer: &mut Contents,
-        len: usize,
+        here: Range<usize>,
     ) -> usize {
         let is_plain = self.tls.is_none() && self.life.has_session();
-        let taken = if buffer.is_worth_keeping(len) && is_plain && self.messages_go_straight() {
-            self.receive_messages(step, buffer, READ_AT..READ_AT + len)
+        let is_worth_it = buffer.is_worth_keeping(here.len());
+        let taken = if is_worth_it && is_plain && self.messages_go_straight() {
+            self.receive_messages(step, buffer, here.clone())
         } else {
             0
         };
-        taken + self.receive_from_socket(step, &buffer.as_bytes()[READ_AT..][taken..len])
+        taken + self.receive_from_socket(step, &buffer.as_bytes()[here][taken..])
     }
 
     /// Takes the `len` bytes that a read has put where [`message_room`](Self::message_room) has said.

@@ -114,7 +114,7 @@ impl Connection {
             if goes_straight && in_place.is_none() {
                 let run = session.decoder.run(&limits, rest);
                 rest = self.receive_run(step, run);
-                if self.inbound.is_full(&bounds) {
+                if rest.is_empty() || self.inbound.is_full(&bounds) {
                     continue;
                 }
             }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::arenas::Arenas;
-use crate::batch::{Contents, MessageRef};
+use crate::batch::{Draft, MessageRef};
 use crate::message::Kind;
 use crate::settings::{BatchPolicy, IdleFlush};
 use crate::time::Instant;
@@ -11,14 +11,9 @@ use crate::time::Instant;
 /// A batch that is complete and waits for its consumer.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    pub(super) contents: Contents,
-    pub(super) generation: u32,
-    pub(super) attempt: u32,
+    pub(super) draft: Draft,
     /// A batch to be tried again is held until then.
     pub(super) not_before: Instant,
-    pub(super) first_failed_at: Option<Instant>,
-    /// The dead letter that its one message comes from.
-    pub(super) letter: Option<u64>,
 }
 
 /// Batches in the order of their messages; the last one may still grow.
@@ -30,7 +25,7 @@ pub(super) struct Lane {
         reason = "eight bytes in every idle connection, not 32"
     )]
     complete: Option<Box<VecDeque<Waiting>>>,
-    growing: Option<Box<Growing>>,
+    growing: Option<Draft>,
 }
 
 /// What one read has brought.
@@ -45,9 +40,9 @@ pub(crate) struct Arrival {
 
 /// What a queue may still take. The message that uses it up is taken.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Room {
-    pub(super) items: u32,
-    pub(super) bytes: usize,
+pub(crate) struct Room {
+    pub(crate) items: u32,
+    pub(crate) bytes: usize,
 }
 
 /// Messages that were queued.
@@ -57,26 +52,15 @@ pub(crate) struct Pushed {
     pub(crate) bytes: usize,
 }
 
-/// The batch in progress.
-#[derive(Debug)]
-struct Growing {
-    contents: Contents,
-    /// Of the socket it comes from.
-    generation: u32,
-    /// Whether it is not to wait for more.
-    is_urgent: bool,
-}
+impl Room {
+    pub(crate) fn is_left_after(self, pushed: Pushed) -> bool {
+        pushed.items < self.items && pushed.bytes < self.bytes
+    }
 
-impl Waiting {
-    /// Messages that a socket brought, to be handed out for the first time.
-    pub(super) fn new(contents: Contents, generation: u32) -> Self {
+    fn after(self, pushed: Pushed) -> Self {
         Self {
-            contents,
-            generation,
-            attempt: 1,
-            not_before: Instant::ORIGIN,
-            first_failed_at: None,
-            letter: None,
+            items: self.items.saturating_sub(pushed.items),
+            bytes: self.bytes.saturating_sub(pushed.bytes),
         }
     }
 }
@@ -94,8 +78,8 @@ impl Lane {
     ) {
         let len = message.as_bytes().len();
         if let Some(growing) = &self.growing {
-            let contents = &growing.contents;
-            let is_full = growing.generation != generation
+            let contents = growing.contents();
+            let is_full = growing.generation() != generation
                 || contents.len() >= policy.count_max
                 || contents.bytes().saturating_add(len) > policy.bytes_max
                 || !contents.has_room_for(len, message.seq());
@@ -105,18 +89,16 @@ impl Lane {
         }
         let growing = self.growing.get_or_insert_with(|| {
             let bounds = (policy.bytes_max.min(left), policy.count_max);
-            Box::new(Growing {
-                contents: arenas.contents((len, ahead), bounds),
-                generation,
-                is_urgent: false,
-            })
+            arenas.draft(generation, (len, ahead), bounds)
         });
-        let contents = &mut growing.contents;
+        let contents = growing.contents_mut();
         let bytes_max = contents.bytes().saturating_add(left);
         contents.make_room(len, policy.bytes_max.min(bytes_max));
         contents.push(message);
         // No more fits in: there is nothing to wait for.
-        growing.is_urgent |= growing.contents.is_full(policy);
+        if contents.is_full(policy) {
+            growing.mark_urgent();
+        }
     }
 
     /// Appends messages of one socket, as many as `next` has and `room` allows.
@@ -129,55 +111,57 @@ impl Lane {
         mut next: impl FnMut() -> Option<(Kind, &'i [u8], usize)>,
     ) -> Pushed {
         let mut pushed = Pushed::default();
-        while pushed.items < room.items && pushed.bytes < room.bytes {
-            let Some((kind, payload, ahead)) = next() else {
-                break;
-            };
+        let mut hard = next();
+        // Each that may need more memory is followed by those that do not.
+        while let Some((kind, payload, ahead)) = hard.take() {
             let seq = run.seq + u64::from(pushed.items);
             let message = MessageRef::new(kind, payload, seq, run.at);
-            let is_taken = self.growing.as_mut().is_some_and(|growing| {
-                growing.generation == run.generation
-                    && growing.contents.push_if_easy(policy, message)
-            });
-            if !is_taken {
-                let left = room.bytes - pushed.bytes;
-                self.push(policy, (left, ahead), run.generation, message, arenas);
-            }
+            let left = room.bytes - pushed.bytes;
+            self.push(policy, (left, ahead), run.generation, message, arenas);
             pushed.items += 1;
             pushed.bytes += payload.len();
-        }
-        if let Some(growing) = &mut self.growing {
-            growing.is_urgent |= growing.contents.is_full(policy);
+            let Some(growing) = &mut self.growing else {
+                break;
+            };
+            let contents = growing.contents_mut();
+            let left = room.after(pushed);
+            let easy;
+            (easy, hard) = contents.push_easy(policy, (seq + 1, run.at), left, &mut next);
+            pushed.items += easy.items;
+            pushed.bytes += easy.bytes;
+            if contents.is_full(policy) {
+                growing.mark_urgent();
+            }
         }
         pushed
     }
 
     /// Ends the batch in progress although it is not full: what comes next is of another kind.
     pub(super) fn complete_growing(&mut self) {
-        if let Some(mut waiting) = self.take_growing() {
-            waiting.contents.shrink();
-            self.complete.get_or_insert_default().push_back(waiting);
+        if let Some(mut draft) = self.growing.take() {
+            draft.contents_mut().shrink();
+            self.append_complete(draft);
         }
     }
 
     /// Gives back what the batch in progress took ahead for messages that did not come.
     pub(super) fn shrink_growing(&mut self) {
         if let Some(growing) = &mut self.growing {
-            growing.contents.shrink_to_twice();
+            growing.contents_mut().shrink_to_twice();
         }
     }
 
     /// The batch in progress is not to wait for more.
     pub(super) fn mark_urgent(&mut self) {
         if let Some(growing) = &mut self.growing {
-            growing.is_urgent = true;
+            growing.mark_urgent();
         }
     }
 
     /// Puts a complete batch behind all others; the one in progress grows no more.
-    pub(super) fn append(&mut self, waiting: Waiting) {
+    pub(super) fn append(&mut self, draft: Draft) {
         self.complete_growing();
-        self.complete.get_or_insert_default().push_back(waiting);
+        self.append_complete(draft);
     }
 
     /// Puts a batch in front of all others.
@@ -185,8 +169,8 @@ impl Lane {
         self.complete.get_or_insert_default().push_front(waiting);
     }
 
-    pub(super) fn take(&mut self) -> Option<Waiting> {
-        self.take_complete().or_else(|| self.take_growing())
+    pub(super) fn take(&mut self) -> Option<Draft> {
+        self.take_complete().or_else(|| self.growing.take())
     }
 
     /// When the next batch may go out to a consumer that has asked; `None` if nothing waits.
@@ -195,25 +179,28 @@ impl Lane {
             return Some(first.not_before);
         }
         let growing = self.growing.as_ref()?;
-        let received_at = growing.contents.first_received_at()?;
+        let received_at = growing.contents().first_received_at()?;
         Some(match policy.idle {
             IdleFlush::AtOnce => Instant::ORIGIN,
-            IdleFlush::Linger if growing.is_urgent => Instant::ORIGIN,
+            IdleFlush::Linger if growing.is_urgent() => Instant::ORIGIN,
             IdleFlush::Linger => received_at + policy.linger,
         })
     }
 
-    fn take_complete(&mut self) -> Option<Waiting> {
+    fn append_complete(&mut self, draft: Draft) {
+        let waiting = Waiting {
+            draft,
+            not_before: Instant::ORIGIN,
+        };
+        self.complete.get_or_insert_default().push_back(waiting);
+    }
+
+    fn take_complete(&mut self) -> Option<Draft> {
         let complete = self.complete.as_mut()?;
         let waiting = complete.pop_front();
         if complete.is_empty() {
             self.complete = None;
         }
-        waiting
-    }
-
-    fn take_growing(&mut self) -> Option<Waiting> {
-        let growing = *self.growing.take()?;
-        Some(Waiting::new(growing.contents, growing.generation))
+        Some(waiting?.draft)
     }
 }

@@ -6,7 +6,7 @@ mod lane;
 mod spread;
 
 use crate::arenas::Arenas;
-use crate::batch::{Batch, Contents, LaneNumber, MESSAGE_OVERHEAD, MessageRef};
+use crate::batch::{Batch, Contents, Draft, LaneNumber, MESSAGE_OVERHEAD, MessageRef};
 use crate::ids::ConnectionId;
 use crate::io::Consumer;
 use crate::message::Kind;
@@ -14,8 +14,8 @@ use crate::settings::{BatchPolicy, IdleFlush, ProcessorSettings, QueueBounds};
 use crate::time::Instant;
 use crate::workers::Scaled;
 
-pub(crate) use lane::{Arrival, Pushed};
-use lane::{Lane, Room, Waiting};
+pub(crate) use lane::{Arrival, Pushed, Room};
+use lane::{Lane, Waiting};
 use spread::{Spread, Ways, next_lane};
 
 /// The received messages of one connection that no consumer has yet.
@@ -46,7 +46,7 @@ pub(crate) enum Place {
 
 /// What the next batch comes from.
 #[derive(Clone, Copy, Debug)]
-enum Source {
+pub(crate) enum Source {
     /// The one lane.
     Lane,
     Keyed(LaneNumber),
@@ -127,8 +127,7 @@ impl Inbound {
     pub(crate) fn append(&mut self, generation: u32, lane: LaneNumber, contents: Contents) {
         self.items += count(&contents);
         self.bytes += contents.weight();
-        self.lane_mut(lane)
-            .append(Waiting::new(contents, generation));
+        self.lane_mut(lane).append(Draft::new(contents, generation));
     }
 
     /// Queues messages that are all for the one lane, until the bounds are reached. `next` gives a message's kind and payload, and
@@ -145,6 +144,9 @@ impl Inbound {
             items: u32::try_from(items).unwrap_or(u32::MAX),
             bytes: bounds.bytes_max.saturating_sub(self.bytes),
         };
+        if !room.is_left_after(Pushed::default()) {
+            return Pushed::default();
+        }
         let pushed = self.lane.push_run(policy, room, run, arenas, next);
         self.items += pushed.items;
         self.bytes += pushed.bytes;
@@ -198,10 +200,8 @@ impl Inbound {
         contents.push(message);
         self.items += 1;
         self.bytes += contents.bytes();
-        self.lane_mut(lane).append(Waiting {
-            letter: Some(letter),
-            ..Waiting::new(contents, generation)
-        });
+        let draft = Draft::new(contents, generation).of_letter(letter);
+        self.lane_mut(lane).append(draft);
     }
 
     /// The batch in progress is not to wait for more.
@@ -220,53 +220,38 @@ impl Inbound {
         }
     }
 
-    /// Whether there is a batch for a consumer that asked, and its time has come.
-    pub(crate) fn has_due(&mut self, now: Instant, policy: &BatchPolicy) -> bool {
+    /// The batch for a consumer that asked, if its time has come.
+    pub(crate) fn due(&mut self, now: Instant, policy: &BatchPolicy) -> Option<Source> {
         if self.asks == 0 {
-            return false;
+            return None;
         }
         let next = self.next_source(now, policy);
-        if !next.is_some_and(|(due, _)| due.is_due(now)) {
-            return false;
-        }
+        let (_, source) = next.filter(|(due, _)| due.is_due(now))?;
         let is_below = self.is_below_limit();
         if let (false, Some(spread)) = (is_below, &mut self.spread) {
             spread.workers.was_reached();
         }
-        is_below
+        is_below.then_some(source)
     }
 
-    /// Hands out the batch that is due.
-    pub(crate) fn next_batch(
+    /// Hands out the batch that [`due`](Self::due) has named.
+    pub(crate) fn hand_out(
         &mut self,
         now: Instant,
-        policy: &BatchPolicy,
+        source: Source,
         connection: ConnectionId,
     ) -> Option<Batch> {
-        if !self.has_due(now, policy) {
-            return None;
-        }
-        let (_, source) = self.next_source(now, policy)?;
-        let (lane, waiting) = self.take(source)?;
+        let (lane, draft) = self.take(source)?;
         if let Some(spread) = &mut self.spread {
             spread.workers.begin(now);
         }
+        let count = count(draft.contents());
         self.asks -= 1;
-        self.items -= count(&waiting.contents);
-        self.bytes -= waiting.contents.weight();
+        self.items -= count;
+        self.bytes -= draft.contents().weight();
         self.outstanding_batches += 1;
-        self.outstanding_items += count(&waiting.contents);
-        let Waiting {
-            contents,
-            generation,
-            attempt,
-            not_before: _,
-            first_failed_at,
-            letter,
-        } = waiting;
-        let batch = Batch::new(connection, generation, attempt, contents);
-        let batch = batch.first_failed_at(first_failed_at).of_letter(letter);
-        Some(batch.handed_out(now, lane))
+        self.outstanding_items += count;
+        Some(draft.hand_out(connection, now, lane))
     }
 
     /// When the next batch may go out to a consumer that has asked; `None` if nothing waits, or what waits does
@@ -316,14 +301,9 @@ impl Inbound {
         }
         self.items += count(&contents);
         self.bytes += contents.bytes();
-        let waiting = Waiting {
-            contents,
-            generation: batch.generation(),
-            attempt: batch.attempt().saturating_add(1),
-            not_before,
-            first_failed_at: Some(batch.failed_before().unwrap_or(now)),
-            letter: batch.letter(),
-        };
+        let first_failed_at = batch.failed_before().unwrap_or(now);
+        let draft = Draft::new(contents, batch.generation()).tried_before(batch, first_failed_at);
+        let waiting = Waiting { draft, not_before };
         match self.spread.as_deref_mut() {
             Some(Spread {
                 ways: Ways::Free { again, retries },
@@ -425,7 +405,7 @@ impl Inbound {
         }
     }
 
-    fn take(&mut self, source: Source) -> Option<(LaneNumber, Waiting)> {
+    fn take(&mut self, source: Source) -> Option<(LaneNumber, Draft)> {
         match (source, self.spread.as_deref_mut().map(|it| &mut it.ways)) {
             (Source::Keyed(number), Some(Ways::Keyed { lanes, last })) => {
                 *last = number;
@@ -434,7 +414,7 @@ impl Inbound {
                 Some((number, keyed.lane.take()?))
             }
             (Source::Again, Some(Ways::Free { again, .. })) => {
-                again.pop_first().map(|(_, waiting)| (0, waiting))
+                again.pop_first().map(|(_, waiting)| (0, waiting.draft))
             }
             (Source::Lane | Source::Keyed(_) | Source::Again, _) => Some((0, self.lane.take()?)),
         }
@@ -464,7 +444,8 @@ mod tests {
     };
 
     fn next(inbound: &mut Inbound, now: Instant, policy: &BatchPolicy) -> Option<Batch> {
-        inbound.next_batch(now, policy, ID)
+        let source = inbound.due(now, policy)?;
+        inbound.hand_out(now, source, ID)
     }
 
     fn push(inbound: &mut Inbound, policy: &BatchPolicy, generation: u32, seq: u64, at: Instant) {
@@ -488,7 +469,7 @@ mod tests {
         let mut sizes = Vec::new();
         loop {
             inbound.ask(Consumer::Pull);
-            let batch = inbound.next_batch(Instant::ORIGIN, &policy, ID);
+            let batch = next(&mut inbound, Instant::ORIGIN, &policy);
             let Some(batch) = batch else {
                 break;
             };

@@ -1,18 +1,43 @@
 //! What sockets bring, and where it is put.
 
+use std::collections::VecDeque;
+
 use super::ConnectionSet;
 use super::budget::Share;
 use crate::arenas::READ_AT;
+use crate::batch::Contents;
 use crate::connection::Turn;
 use crate::ids::SocketId;
 use crate::time::Instant;
 
+/// The reads of a set's sockets.
+#[derive(Debug, Default)]
+pub(super) struct Reads {
+    /// Where they put their bytes, one behind the other.
+    buffer: Option<Box<Contents>>,
+    /// What the next one was told.
+    asked: Option<(SocketId, Room)>,
+    /// Those whose bytes are still to be taken.
+    deferred: VecDeque<Deferred>,
+    /// How many bytes of theirs are in the buffer, or were.
+    end: usize,
+}
+
 /// Where a read puts its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Room {
-    Buffer,
+enum Room {
+    /// Behind so many others.
+    Buffer(usize),
     /// The message that they belong to.
     Message,
+}
+
+/// What was read and not taken yet.
+#[derive(Clone, Copy, Debug)]
+struct Deferred {
+    socket: SocketId,
+    room: Room,
+    len: usize,
 }
 
 impl ConnectionSet {
@@ -27,35 +52,38 @@ impl ConnectionSet {
     }
 
     /// Where one read of this socket is to put what it brings, as much as it should bring at most: nothing if it is not to be
-    /// read now, as [`wants_read`](Self::wants_read) says it. Else up to 224 KiB (64 KiB with TLS) while its connection has room
-    /// for far more, or 32 KiB; less at the beginning and the end of a long message. What is in it already means nothing.
-    /// [`handle_read`](Self::handle_read) takes what was read; if nothing was, there is nothing to tell.
+    /// read now, as [`wants_read`](Self::wants_read) says it. Else up to 224 KiB (64 KiB with TLS)
+    /// while its connection has room for far more, or 32 KiB; less at the beginning and the end of a long message, and what deferred
+    /// reads have left. What is in it already means nothing. [`handle_read`](Self::handle_read) or
+    /// [`defer_read`](Self::defer_read) takes what was read; if nothing was, there is nothing to tell.
     pub fn read_buffer(&mut self, socket: SocketId) -> &mut [u8] {
-        self.reading = None;
+        self.reads.asked = None;
         let bytes_max = self.read_bytes_max(socket);
         if bytes_max == 0 {
             return &mut [];
         }
-        let into = match self.make_message_room(socket) {
-            0 => Room::Buffer,
-            1.. => Room::Message,
-        };
-        self.reading = Some((socket, into));
-        let room = match into {
-            Room::Buffer => {
+        debug_assert!(
+            !self.reads.deferred.iter().any(|it| it.socket == socket),
+            "a read of {socket:?} is deferred"
+        );
+        let (room, memory) = match self.make_message_room(socket) {
+            0 => {
+                let at = self.reads.end;
                 let buffer = self
+                    .reads
                     .buffer
                     .get_or_insert_with(|| Box::new(self.arenas.for_read()));
-                &mut buffer.memory()[READ_AT..]
+                (Room::Buffer(at), &mut buffer.memory()[READ_AT + at..])
             }
-            Room::Message => {
+            1.. => {
                 let connection = self.slots[socket.connection.index()].connection.as_mut();
-                let room = connection.and_then(|it| it.message_room(&mut self.arenas));
-                room.expect("it has just been made")
+                let memory = connection.and_then(|it| it.message_room(&mut self.arenas));
+                (Room::Message, memory.expect("it has just been made"))
             }
         };
-        let bytes_max = bytes_max.min(room.len());
-        &mut room[..bytes_max]
+        self.reads.asked = Some((socket, room));
+        let bytes_max = bytes_max.min(memory.len());
+        &mut memory[..bytes_max]
     }
 
     /// Takes the first `len` bytes of the [`read_buffer`](Self::read_buffer) that was asked for last; no other bytes of its socket
@@ -65,23 +93,64 @@ impl ConnectionSet {
     /// # Panics
     /// If `len` is more than that buffer had.
     pub fn handle_read(&mut self, now: Instant, len: usize) -> &[u8] {
-        let Some((socket, into)) = self.reading.take() else {
-            return &[];
-        };
-        let mut buffer = self.buffer.take();
+        match self.reads.asked.take() {
+            Some((socket, room)) => self.take_read(now, Deferred { socket, room, len }),
+            None => &[],
+        }
+    }
+
+    /// As [`handle_read`](Self::handle_read), but later: [`handle_deferred`](Self::handle_deferred) takes what was read. To read
+    /// several sockets and then to handle what they brought costs less than to do both for each in turn. A socket of which a read is
+    /// deferred is to be brought nothing else, and what was read may be lost with its connection meanwhile.
+    ///
+    /// # Panics
+    /// As `handle_read`, though perhaps not before that.
+    pub fn defer_read(&mut self, len: usize) {
+        if let Some((socket, room)) = self.reads.asked.take() {
+            match room {
+                Room::Buffer(at) => self.reads.end = at + len,
+                Room::Message => {}
+            }
+            self.reads
+                .deferred
+                .push_back(Deferred { socket, room, len });
+        }
+    }
+
+    /// Takes what the earliest of the [deferred](Self::defer_read) reads has brought. Returns its socket and the bytes that were not
+    /// taken; `None` if no read is deferred.
+    pub fn handle_deferred(&mut self, now: Instant) -> Option<(SocketId, &[u8])> {
+        let deferred = self.reads.deferred.pop_front()?;
+        Some((deferred.socket, self.take_read(now, deferred)))
+    }
+
+    fn take_read(&mut self, now: Instant, read: Deferred) -> &[u8] {
+        let Deferred { socket, room, len } = read;
+        let mut buffer = self.reads.buffer.take();
+        // Others may lie before it or behind it.
+        let is_alone = self.reads.deferred.is_empty();
+        if is_alone {
+            self.reads.end = 0;
+        }
         let mut taken = len;
-        self.socket_step(now, socket, |connection, step| match (into, &mut buffer) {
-            (Room::Buffer, Some(buffer)) => {
-                taken = connection.receive_buffer(step, buffer, len);
+        self.socket_step(now, socket, |connection, step| match (room, &mut buffer) {
+            (Room::Buffer(at), Some(buffer)) => {
+                let here = READ_AT + at..READ_AT + at + len;
+                taken = match is_alone {
+                    true => connection.receive_buffer(step, buffer, here),
+                    false => connection.receive_from_socket(step, &buffer.as_bytes()[here]),
+                };
                 connection.left_with_driver(len - taken);
             }
             (Room::Message, _) => connection.receive_in_place(step, len),
-            (Room::Buffer, None) => {}
+            (Room::Buffer(_), None) => {}
         });
-        self.buffer = buffer;
-        match &self.buffer {
-            Some(buffer) if taken < len => &buffer.as_bytes()[READ_AT..][taken..len],
-            Some(_) | None => &[],
+        self.reads.buffer = buffer;
+        match (&self.reads.buffer, room) {
+            (Some(buffer), Room::Buffer(at)) if taken < len => {
+                &buffer.as_bytes()[READ_AT + at..][taken..len]
+            }
+            _ => &[],
         }
     }
 

@@ -27,6 +27,7 @@ use crate::runtime::{Runtime, Timer};
 use crate::scope::Common;
 use crate::slots::Slots;
 use member::Member;
+use streams::{Deferred, Then};
 
 /// So many quick commands are obeyed before the clock is read again.
 const QUICK_MAX: u32 = 16;
@@ -43,6 +44,8 @@ pub(crate) struct Shard<R: Runtime> {
     mail: VecDeque<Command>,
     /// Sockets with bytes to write.
     writes: Vec<SocketId>,
+    /// Sockets that were read, in their order.
+    reads: VecDeque<Deferred>,
     budget: Budget,
     timer: R::Timer,
     armed: Option<Instant>,
@@ -65,6 +68,7 @@ impl<R: Runtime> Shard<R> {
             mailbox,
             mail: VecDeque::new(),
             writes: Vec::new(),
+            reads: VecDeque::new(),
             budget: Budget::renewed(Instant::ORIGIN),
             timer: R::timer(),
             armed: None,
@@ -113,8 +117,11 @@ impl<R: Runtime> Shard<R> {
         }
         now = self.write_all(now);
         while let Some(index) = self.slots.next() {
-            self.turn(now, index);
+            if self.turn(now, index) == Then::Turn && !self.slots.ready.is_empty() {
+                continue;
+            }
             now = self.advance();
+            self.take_reads(now);
             now = self.write_all(now);
             if self.budget.left(now) == Left::Nothing {
                 break;

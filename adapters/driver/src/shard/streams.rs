@@ -1,7 +1,7 @@
 //! What sockets and dials bring, and what they are given.
 
 use std::io;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use ropewalk_core::{Input, Instant, SocketId, TransportError, TransportErrorKind};
 
@@ -11,10 +11,33 @@ use crate::budget::{Left, WRITE_QUANTUM};
 use crate::runtime::{Runtime, SelfConnect};
 use crate::slots::{Open, Reading, Work, Writing};
 
+/// So little that it is quickly read and dealt with.
+const LITTLE_BYTES: usize = 4 << 10;
+/// So many sockets that bring little are read before that is dealt with: what is done many times in a row is done faster.
+const READS_MAX: usize = 8;
+
+/// What comes after a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    /// Another place may have its turn at once.
+    Turn,
+    /// What was read is to be taken first.
+    Reads,
+}
+
+/// A read whose bytes the set has not taken yet.
+pub(super) struct Deferred {
+    index: u32,
+    /// Whether the socket had no more.
+    is_drained: bool,
+}
+
 /// What a turn's read came to.
 enum Read {
-    /// Nothing more for now, or nothing more is wanted.
+    /// Nothing for now, or nothing is wanted.
     Done,
+    /// So many bytes, which are taken later.
+    Deferred(usize),
     /// There may be more: another turn.
     More,
     /// The end of the stream.
@@ -24,7 +47,7 @@ enum Read {
 
 impl<R: Runtime> Shard<R> {
     /// Gives one place its turn.
-    pub(super) fn turn(&mut self, now: Instant, index: u32) {
+    pub(super) fn turn(&mut self, now: Instant, index: u32) -> Then {
         let slot = self.slots.slot(index);
         let mut cx = Context::from_waker(&slot.waker);
         match &mut slot.work {
@@ -36,7 +59,7 @@ impl<R: Runtime> Shard<R> {
             } => {
                 let (connection, generation) = (*connection, *generation);
                 let Poll::Ready(result) = caught(|| future.as_mut().poll(&mut cx)) else {
-                    return;
+                    return Then::Reads;
                 };
                 self.slots.release(index);
                 if let Some(member) = self.member(connection) {
@@ -53,7 +76,7 @@ impl<R: Runtime> Shard<R> {
             Work::Dial { socket, future } => {
                 let socket = *socket;
                 let Poll::Ready(result) = caught(|| future.as_mut().poll(&mut cx)) else {
-                    return;
+                    return Then::Reads;
                 };
                 match result {
                     Ok(stream) => {
@@ -67,8 +90,26 @@ impl<R: Runtime> Shard<R> {
             }
             Work::Open(open) => {
                 let socket = open.socket;
-                self.serve(now, index, socket);
+                return self.serve(now, index, socket);
             }
+        }
+        Then::Reads
+    }
+
+    /// Gives the set what was read and not taken yet.
+    pub(super) fn take_reads(&mut self, now: Instant) {
+        while let Some(Deferred { index, is_drained }) = self.reads.pop_front()
+            && let Some((socket, rest)) = self.set.handle_deferred(now)
+        {
+            if let Some((open, _)) = self.slots.open(index)
+                && open.socket == socket
+            {
+                open.leftover.extend_from_slice(rest);
+                if !is_drained || !open.leftover.is_empty() {
+                    self.slots.schedule(index);
+                }
+            }
+            self.perform(now);
         }
     }
 
@@ -83,7 +124,7 @@ impl<R: Runtime> Shard<R> {
         now
     }
 
-    fn serve(&mut self, mut now: Instant, index: u32, socket: SocketId) {
+    fn serve(&mut self, mut now: Instant, index: u32, socket: SocketId) -> Then {
         if let Some((open, _)) = self.slots.open(index)
             && matches!(open.writing, Writing::Blocked | Writing::Ending)
         {
@@ -91,7 +132,8 @@ impl<R: Runtime> Shard<R> {
             now = self.advance();
         }
         match self.read(now, index, socket) {
-            Read::Done => {}
+            Read::Deferred(..=LITTLE_BYTES) if self.reads.len() < READS_MAX => return Then::Turn,
+            Read::Done | Read::Deferred(_) => {}
             Read::More => self.slots.schedule(index),
             Read::End => {
                 self.set.handle(now, Input::Eof { socket });
@@ -99,6 +141,7 @@ impl<R: Runtime> Shard<R> {
             }
             Read::Failed(error) => self.fail(socket, &error),
         }
+        Then::Reads
     }
 
     /// Writes until nothing is left or the socket takes no more.
@@ -152,9 +195,14 @@ impl<R: Runtime> Shard<R> {
         self.perform(now);
         if let Err(error) = result {
             // What the peer sent before it went may say why it went.
-            while matches!(self.read(now, index, socket), Read::More)
-                && self.budget.left(self.common.clock.now()) == Left::Some
-            {}
+            while matches!(
+                self.read(now, index, socket),
+                Read::More | Read::Deferred(_)
+            ) && self.budget.left(self.common.clock.now()) == Left::Some
+            {
+                self.take_reads(now);
+            }
+            self.take_reads(now);
             self.fail(socket, &error);
         }
     }
@@ -184,13 +232,24 @@ impl<R: Runtime> Shard<R> {
         }
         let buffer = self.set.read_buffer(socket);
         let bytes_max = buffer.len();
-        let bytes = loop {
-            match caught(|| open.stream.poll_read(&mut cx, buffer)) {
-                Poll::Ready(Ok(0)) => {
+        if bytes_max == 0 {
+            // What others have brought is in the way.
+            return Read::More;
+        }
+        // A short read has emptied the socket, if the socket is one that can tell.
+        let mut read_once = || {
+            let bytes = ready!(open.stream.poll_read(&mut cx, buffer))?;
+            let is_short = (1..bytes_max).contains(&bytes);
+            let is_drained = is_short && open.stream.poll_readable(&mut cx).is_pending();
+            Poll::Ready(Ok((bytes, is_drained)))
+        };
+        let (bytes, is_drained) = loop {
+            match caught(&mut read_once) {
+                Poll::Ready(Ok((0, _))) => {
                     open.reading = Reading::Ended;
                     return Read::End;
                 }
-                Poll::Ready(Ok(bytes)) => break bytes,
+                Poll::Ready(Ok(read)) => break read,
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
                 Poll::Ready(Err(error)) => return Read::Failed(error),
                 Poll::Pending => return Read::Done,
@@ -201,17 +260,9 @@ impl<R: Runtime> Shard<R> {
             let error = "the socket says that it read more than there was room for";
             return Read::Failed(io::Error::other(error));
         }
-        let rest = self.set.handle_read(now, bytes);
-        open.leftover.extend_from_slice(rest);
-        let is_drained = bytes < bytes_max && open.leftover.is_empty();
-        // A short read has emptied the socket, if the socket is one that can tell.
-        let read = match is_drained.then(|| caught(|| open.stream.poll_readable(&mut cx))) {
-            Some(Poll::Pending) => Read::Done,
-            Some(Poll::Ready(Ok(()))) | None => Read::More,
-            Some(Poll::Ready(Err(error))) => Read::Failed(error),
-        };
-        self.perform(now);
-        read
+        self.set.defer_read(bytes);
+        self.reads.push_back(Deferred { index, is_drained });
+        Read::Deferred(bytes)
     }
 
     /// Drops a socket and tells the core why.

@@ -1,0 +1,106 @@
+//! A batch before anybody has it.
+
+use std::sync::Arc;
+
+use super::{Batch, Contents, LaneNumber, Shared};
+use crate::ids::ConnectionId;
+use crate::time::Instant;
+
+/// A batch that can still change. Its place in memory is that of the batch which it becomes.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    batch: Batch,
+}
+
+impl Draft {
+    /// Messages that a socket brought, to be handed out for the first time.
+    pub(crate) fn new(contents: Contents, generation: u32) -> Self {
+        let shared = Shared {
+            connection: ConnectionId {
+                index: 0,
+                generation: 0,
+            },
+            generation,
+            attempt: 1,
+            first_failed_at: None,
+            letter: None,
+            lane: 0,
+            is_urgent: false,
+            handed_at: Instant::ORIGIN,
+            contents,
+        };
+        Self {
+            batch: Batch {
+                shared: Arc::new(shared),
+            },
+        }
+    }
+
+    /// A batch that is done with, emptied; `None` if anybody else has it.
+    pub(crate) fn of_spare(batch: Batch) -> Option<Self> {
+        let mut draft = batch.is_unshared().then_some(Self { batch })?;
+        let shared = draft.shared();
+        (shared.attempt, shared.first_failed_at, shared.letter) = (1, None, None);
+        shared.is_urgent = false;
+        shared.contents.empty();
+        Some(draft)
+    }
+
+    /// The same, for a socket's messages.
+    pub(crate) fn of_socket(mut self, generation: u32) -> Self {
+        self.shared().generation = generation;
+        self
+    }
+
+    /// Messages of `batch` that are to be tried again.
+    pub(crate) fn tried_before(mut self, batch: &Batch, first_failed_at: Instant) -> Self {
+        let shared = self.shared();
+        shared.attempt = batch.attempt().saturating_add(1);
+        shared.first_failed_at = Some(first_failed_at);
+        shared.letter = batch.letter();
+        self
+    }
+
+    /// The dead letter that its one message comes from.
+    pub(crate) fn of_letter(mut self, letter: u64) -> Self {
+        self.shared().letter = Some(letter);
+        self
+    }
+
+    /// It is not to wait for more.
+    pub(crate) fn mark_urgent(&mut self) {
+        self.shared().is_urgent = true;
+    }
+
+    pub(crate) fn is_urgent(&self) -> bool {
+        self.batch.shared.is_urgent
+    }
+
+    pub(crate) fn generation(&self) -> u32 {
+        self.batch.generation()
+    }
+
+    pub(crate) fn contents(&self) -> &Contents {
+        self.batch.contents()
+    }
+
+    pub(crate) fn contents_mut(&mut self) -> &mut Contents {
+        &mut self.shared().contents
+    }
+
+    /// The batch for `connection`'s consumer.
+    pub(crate) fn hand_out(
+        mut self,
+        connection: ConnectionId,
+        now: Instant,
+        lane: LaneNumber,
+    ) -> Batch {
+        let shared = self.shared();
+        (shared.connection, shared.handed_at, shared.lane) = (connection, now, lane);
+        self.batch
+    }
+
+    fn shared(&mut self) -> &mut Shared {
+        Arc::get_mut(&mut self.batch.shared).expect("nobody else has a draft")
+    }
+}
