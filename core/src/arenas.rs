@@ -13,7 +13,7 @@ const BYTES_MAX: usize = 256 << 10;
 /// The same of what was read to where it is: that is what such memory is for.
 const LONG_BYTES_MAX: usize = 1 << 20;
 
-/// For how many bytes there may be small batches that have come back, and how much one is counted for beside its payloads.
+/// How much memory small batches that have come back may take, and how much of it one takes beside its messages.
 const SMALL_BYTES_MAX: usize = 256 << 10;
 const SMALL_OVERHEAD: usize = 256;
 /// Among how many of them one is looked for that fits.
@@ -103,8 +103,8 @@ impl Arenas {
 
     /// Takes a batch that is done with. A small one, which nobody else has, is used again as it is.
     pub(crate) fn take_back(&mut self, batch: Batch) {
-        let weight = batch.contents().capacity() + SMALL_OVERHEAD;
-        if weight < BYTES_MIN
+        let weight = small_weight(batch.contents());
+        if weight < 2 * BYTES_MIN
             && self.small_bytes + weight <= SMALL_BYTES_MAX
             && let Some(draft) = Draft::of_spare(batch)
         {
@@ -135,7 +135,7 @@ impl Arenas {
         let fits = |it: &Draft| fits.contains(&it.contents().capacity());
         let behind = self.small[from..].iter().rposition(fits)?;
         let draft = self.small.swap_remove(from + behind);
-        self.small_bytes -= draft.contents().capacity() + SMALL_OVERHEAD;
+        self.small_bytes -= small_weight(draft.contents());
         Some(draft)
     }
 
@@ -144,6 +144,11 @@ impl Arenas {
         self.lent_bytes -= batch.contents().capacity();
         Some(batch)
     }
+}
+
+/// How many bytes keeping a small batch costs.
+fn small_weight(contents: &Contents) -> usize {
+    contents.capacity() + contents.overhead() + SMALL_OVERHEAD
 }
 
 #[cfg(test)]

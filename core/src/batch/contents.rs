@@ -274,6 +274,11 @@ impl Contents {
         self.arena.capacity()
     }
 
+    /// What its memory takes beside that for payloads.
+    pub(crate) fn overhead(&self) -> usize {
+        self.entries.capacity() * MESSAGE_OVERHEAD
+    }
+
     /// Whether no more fits in, whatever it is.
     pub(crate) fn is_full(&self, policy: &BatchPolicy) -> bool {
         self.len() >= policy.count_max || self.bytes() >= policy.bytes_max

@@ -125,14 +125,17 @@ impl<R: Runtime> Shard<R> {
     }
 
     fn serve(&mut self, mut now: Instant, index: u32, socket: SocketId) -> Then {
+        let mut then = Then::Turn;
         if let Some((open, _)) = self.slots.open(index)
             && matches!(open.writing, Writing::Blocked | Writing::Ending)
         {
             self.write(now, index, socket);
             now = self.advance();
+            // That may have given a place another turn whose read is deferred.
+            then = Then::Reads;
         }
         match self.read(now, index, socket) {
-            Read::Deferred(..=LITTLE_BYTES) if self.reads.len() < READS_MAX => return Then::Turn,
+            Read::Deferred(..=LITTLE_BYTES) if self.reads.len() < READS_MAX => return then,
             Read::Done | Read::Deferred(_) => {}
             Read::More => self.slots.schedule(index),
             Read::End => {
