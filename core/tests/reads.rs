@@ -364,3 +364,60 @@ fn a_deferred_read_is_taken_later_or_goes_with_its_socket() {
     assert!(pair.set.handle_deferred(pair.now).is_none());
     pair.set.check_invariants();
 }
+
+#[test]
+fn what_several_sockets_brought_is_told_apart_however_long_it_was_deferred() {
+    let mut pair = Pair::opened(Settings::default());
+    let mut sockets = vec![pair.socket.expect("it is open")];
+    for _ in 0..2 {
+        sockets.push(pair.open_another(Settings::default()));
+    }
+    // Of the second a part is cut off; the third brings so much that the memory goes with it, if nothing else is in it any more.
+    let cut = frame(TEXT, b"to be continued");
+    let long = frame(BINARY, &[b'x'; 4 * KIB]).repeat(30);
+    for round in 0..6_u8 {
+        let mut order = [0, 1, 2];
+        order.rotate_left(usize::from(round % 3));
+        let second = [&frame(TEXT, &[b'a' + round; 3_000])[..], &cut[..9]].concat();
+        let streams = [&frame(TEXT, &[b'1' + round])[..], &second, &long];
+        let mut last = std::ptr::null()..std::ptr::null();
+        for which in order {
+            let bytes = streams[which];
+            let buffer = pair.set.read_buffer(sockets[which]);
+            buffer[..bytes.len()].copy_from_slice(bytes);
+            last = buffer[..bytes.len()].as_ptr_range();
+            pair.set.defer_read(bytes.len());
+        }
+        assert!(pair.batches.is_empty());
+        for which in order {
+            let left = pair.set.handle_deferred(pair.now);
+            assert_eq!(left, Some((sockets[which], &[][..])));
+            pair.drain();
+        }
+        pair.batches.sort_by_key(|batch| batch.connection().index());
+        let came: Vec<Vec<_>> = pair
+            .batches
+            .iter()
+            .map(|batch| {
+                batch
+                    .iter()
+                    .map(ropewalk_core::MessageRef::as_bytes)
+                    .collect()
+            })
+            .collect();
+        assert_eq!(came[0], [[b'1' + round]]);
+        assert!(came[1] == [[b'a' + round; 3_000]]);
+        assert!(came[2] == [[b'x'; 4 * KIB]; 30]);
+        let stays = |message: &&[u8]| last.contains(&message.as_ptr());
+        assert_eq!(came[2].iter().all(stays), order[2] == 2);
+        pair.batches.clear();
+
+        let rest = &cut[9..];
+        pair.set.read_buffer(sockets[1])[..rest.len()].copy_from_slice(rest);
+        assert!(pair.set.handle_read(pair.now, rest.len()).is_empty());
+        pair.drain();
+        let batch = pair.batches.pop().expect("it was handed out");
+        assert_eq!(batch.connection(), sockets[1].connection);
+        assert_eq!(batch.get(0).unwrap().as_bytes(), b"to be continued");
+    }
+}

@@ -37,7 +37,7 @@ pub(crate) struct Home {
 }
 
 /// There is one for each connection, idle ones included.
-const _: () = assert!(size_of::<Link>() <= 208);
+const _: () = assert!(size_of::<Link>() <= 144);
 
 #[derive(Debug, Default)]
 struct Shared {

@@ -25,7 +25,7 @@ pub(crate) struct Worker {
 }
 
 /// There is one for each connection with a processor. Beside this, tokio keeps 104 bytes of a task, and all in multiples of 128.
-const _: () = assert!(size_of::<Leashed<Worker>>() <= 152);
+const _: () = assert!(size_of::<Leashed<Worker>>() <= 96);
 
 /// Where batches come from, and whose they are.
 struct Source {

@@ -213,6 +213,7 @@ impl Sim {
                 let buffer = self.set.read_buffer(socket);
                 let count = link.inbox.len().min(buffer.len());
                 buffer[..count].copy_from_slice(&link.inbox[..count]);
+                // Both ways of taking a read come to the same.
                 let left = match count % 2 {
                     0 => self.set.handle_read(self.now, count).len(),
                     _ => {

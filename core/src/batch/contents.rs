@@ -2,8 +2,7 @@
 
 use std::ops::Range;
 
-use super::MessageRef;
-use crate::inbound::{Pushed, Room};
+use super::{MessageRef, Next, Pushed, Room};
 use crate::message::Kind;
 use crate::settings::BatchPolicy;
 use crate::time::Instant;
@@ -38,9 +37,6 @@ pub(crate) struct Found {
     /// How many messages are noted at most.
     pub(crate) count_max: usize,
 }
-
-/// A message's kind and payload, and how many bytes have arrived behind it.
-type Next<'i> = (Kind, &'i [u8], usize);
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {

@@ -2,6 +2,7 @@
 
 mod contents;
 mod draft;
+mod run;
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use crate::time::Instant;
 
 pub(crate) use contents::{Contents, Found, MESSAGE_OVERHEAD};
 pub(crate) use draft::Draft;
+pub(crate) use run::{Next, Pushed, Room};
 
 /// Messages of one connection in the order in which they arrived, in one contiguous buffer.
 ///

@@ -3,8 +3,7 @@
 use std::ops::Range;
 
 use crate::arenas::Arenas;
-use crate::batch::{Contents, Found};
-use crate::inbound::Pushed;
+use crate::batch::{Contents, Found, Pushed};
 use crate::reason::CloseReason;
 
 use super::receive::{Arrived, limits_of};

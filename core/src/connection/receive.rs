@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use crate::batch::{Contents, MessageRef};
+use crate::batch::{Contents, MessageRef, Next, Pushed};
 use crate::event::{EventKind, Reading, State};
 use crate::hooks::{Hooks, ReadyStep, Reply, Urgency};
 use crate::ids::ConnectionId;
-use crate::inbound::{Arrival, Inbound, Pushed};
+use crate::inbound::{Arrival, Inbound};
 use crate::io::Output;
 use crate::letter::{DeadLetter, Direction, Stage};
 use crate::message::{Kind, Message};
@@ -225,7 +225,7 @@ impl Connection {
     pub(super) fn push_run<'i>(
         &mut self,
         step: &mut Step<'_>,
-        next: impl FnMut() -> Option<(Kind, &'i [u8], usize)>,
+        next: impl FnMut() -> Option<Next<'i>>,
     ) -> Pushed {
         let settings = self.config.settings();
         let policy = (&settings.batch, &settings.inbound);

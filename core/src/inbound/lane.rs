@@ -3,8 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::arenas::Arenas;
-use crate::batch::{Draft, MessageRef};
-use crate::message::Kind;
+use crate::batch::{Draft, MessageRef, Next, Pushed, Room};
 use crate::settings::{BatchPolicy, IdleFlush};
 use crate::time::Instant;
 
@@ -36,33 +35,6 @@ pub(crate) struct Arrival {
     pub(crate) at: Instant,
     /// Of its first message.
     pub(crate) seq: u64,
-}
-
-/// What a queue may still take. The message that uses it up is taken.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Room {
-    pub(crate) items: u32,
-    pub(crate) bytes: usize,
-}
-
-/// Messages that were queued.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Pushed {
-    pub(crate) items: u32,
-    pub(crate) bytes: usize,
-}
-
-impl Room {
-    pub(crate) fn is_left_after(self, pushed: Pushed) -> bool {
-        pushed.items < self.items && pushed.bytes < self.bytes
-    }
-
-    fn after(self, pushed: Pushed) -> Self {
-        Self {
-            items: self.items.saturating_sub(pushed.items),
-            bytes: self.bytes.saturating_sub(pushed.bytes),
-        }
-    }
 }
 
 impl Lane {
@@ -108,7 +80,7 @@ impl Lane {
         room: Room,
         run: &Arrival,
         arenas: &mut Arenas,
-        mut next: impl FnMut() -> Option<(Kind, &'i [u8], usize)>,
+        mut next: impl FnMut() -> Option<Next<'i>>,
     ) -> Pushed {
         let mut pushed = Pushed::default();
         let mut hard = next();

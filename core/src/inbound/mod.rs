@@ -6,15 +6,16 @@ mod lane;
 mod spread;
 
 use crate::arenas::Arenas;
-use crate::batch::{Batch, Contents, Draft, LaneNumber, MESSAGE_OVERHEAD, MessageRef};
+use crate::batch::{
+    Batch, Contents, Draft, LaneNumber, MESSAGE_OVERHEAD, MessageRef, Next, Pushed, Room,
+};
 use crate::ids::ConnectionId;
 use crate::io::Consumer;
-use crate::message::Kind;
 use crate::settings::{BatchPolicy, IdleFlush, ProcessorSettings, QueueBounds};
 use crate::time::Instant;
 use crate::workers::Scaled;
 
-pub(crate) use lane::{Arrival, Pushed, Room};
+pub(crate) use lane::Arrival;
 use lane::{Lane, Waiting};
 use spread::{Spread, Ways, next_lane};
 
@@ -137,7 +138,7 @@ impl Inbound {
         (policy, bounds): (&BatchPolicy, &QueueBounds),
         run: &Arrival,
         arenas: &mut Arenas,
-        next: impl FnMut() -> Option<(Kind, &'i [u8], usize)>,
+        next: impl FnMut() -> Option<Next<'i>>,
     ) -> Pushed {
         let items = bounds.items_max.saturating_sub(self.items as usize);
         let room = Room {
@@ -437,6 +438,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::message::Kind;
 
     const ID: ConnectionId = ConnectionId {
         index: 0,

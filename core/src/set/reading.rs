@@ -52,10 +52,10 @@ impl ConnectionSet {
     }
 
     /// Where one read of this socket is to put what it brings, as much as it should bring at most: nothing if it is not to be
-    /// read now, as [`wants_read`](Self::wants_read) says it. Else up to 224 KiB (64 KiB with TLS)
-    /// while its connection has room for far more, or 32 KiB; less at the beginning and the end of a long message, and what deferred
-    /// reads have left. What is in it already means nothing. [`handle_read`](Self::handle_read) or
-    /// [`defer_read`](Self::defer_read) takes what was read; if nothing was, there is nothing to tell.
+    /// read now, as [`wants_read`](Self::wants_read) says it. Else up to 224 KiB (64 KiB with TLS) while its connection has room
+    /// for far more, or 32 KiB; less at the beginning and the end of a long message, and as little as deferred reads have left of
+    /// the memory that all share, which can be nothing too. What is in it already means nothing. [`handle_read`](Self::handle_read)
+    /// or [`defer_read`](Self::defer_read) takes what was read; if nothing was, there is nothing to tell.
     pub fn read_buffer(&mut self, socket: SocketId) -> &mut [u8] {
         self.reads.asked = None;
         let bytes_max = self.read_bytes_max(socket);

@@ -104,6 +104,18 @@ impl Pair {
         pair
     }
 
+    /// Opens one more connection of the set, which is this one's from now on; returns its socket.
+    pub fn open_another(&mut self, settings: Settings) -> SocketId {
+        let target = Target::parse("ws://127.0.0.1:9/feed").expect("a good URL");
+        let config = Config::new(settings, Hooks::default()).expect("they are sound");
+        self.socket = None;
+        let config = Arc::new(config);
+        self.id = self.set.insert(self.now, target, config, Consumer::Pull);
+        self.ask();
+        self.open();
+        self.socket.expect("it is open")
+    }
+
     /// A consumer that takes nothing more.
     pub fn stop_asking(&mut self) {
         self.asks_again = false;
@@ -284,14 +296,10 @@ impl Pair {
             }
             Output::Read { .. } | Output::ReadAll { .. } | Output::Room { .. } => {}
             Output::Deliver(batch) => {
+                let connection = batch.connection();
                 self.batches.push(batch);
                 if self.asks_again {
-                    self.set.handle(
-                        self.now,
-                        Input::Ask {
-                            connection: self.id,
-                        },
-                    );
+                    self.set.handle(self.now, Input::Ask { connection });
                 }
             }
             Output::Outcome {
