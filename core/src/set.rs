@@ -57,6 +57,15 @@ pub struct ConnectionSet {
 struct Slot {
     generation: u32,
     connection: Option<Box<Connection>>,
+    /// What the budget knows of the connection.
+    share: Share,
+}
+
+/// Whether a change of a connection leaves it to others to do what follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Settled {
+    NotYet,
+    Already,
 }
 
 impl ConnectionSet {
@@ -294,12 +303,13 @@ impl ConnectionSet {
         {
             return None;
         }
-        let before = Share::of(connection);
         connection.offer_to_socket(&mut self.secrets, &mut self.scratch, &mut self.plan);
-        let after = Share::of(connection);
-        self.budget.note(socket.connection.index, before, after);
-        if self.scratch.is_empty() {
+        let is_nothing = self.scratch.is_empty();
+        if is_nothing {
             connection.has_nothing_to_offer();
+        }
+        self.note_share(socket.connection.index);
+        if is_nothing {
             return None;
         }
         Some(Transmit {
@@ -382,6 +392,7 @@ impl ConnectionSet {
             };
             len += 1;
             let share = Share::of(connection);
+            assert_eq!(share, slot.share, "connection {index}");
             charged += share.charged;
             let slot = u32::try_from(index).expect("slots are numbered in 32 bits");
             if share.has_begun {
@@ -461,6 +472,28 @@ impl ConnectionSet {
         });
     }
 
+    /// Like `socket_step`, for what a socket brings: mostly nothing follows from that but that a consumer gets it.
+    fn read_step(
+        &mut self,
+        now: Instant,
+        socket: SocketId,
+        change: impl FnOnce(&mut Connection, &mut Step<'_>),
+    ) {
+        self.step_and_settle(now, socket.connection, |connection, step| {
+            if !connection.has_socket(socket.generation) {
+                connection.count_stale_input();
+                return ((), Settled::NotYet);
+            }
+            let was_at_rest = connection.is_at_rest() && step.turn == Turn::Everybody;
+            change(connection, step);
+            if was_at_rest && connection.settle_at_rest(step) {
+                ((), Settled::Already)
+            } else {
+                ((), Settled::NotYet)
+            }
+        });
+    }
+
     /// Like `step`, for what a connection's consumer does: mostly nothing follows from that but what the consumer gets next.
     fn consumer_step<R>(
         &mut self,
@@ -473,7 +506,6 @@ impl ConnectionSet {
         }
         let now = self.clamp(now);
         let connection = self.slots[id.index()].connection.as_mut()?;
-        let before = Share::of_inbound(connection);
         let turn = self.budget.turn(connection.socket());
         let unread = self.budget.unread_until(now);
         let (out, arenas, kept) = (&mut self.out, &mut self.arenas, &mut self.kept);
@@ -486,9 +518,8 @@ impl ConnectionSet {
             return Some(result);
         }
         connection.settle_consumer(&mut step);
-        let after = Share::of_inbound(connection);
         let deadline = connection.inbound_deadline();
-        self.budget.note(id.index, before, after);
+        self.note_share(id.index);
         if let Some((deadline, _)) = deadline
             && deadline != Instant::FAR_FUTURE
         {
@@ -505,31 +536,40 @@ impl ConnectionSet {
         id: ConnectionId,
         change: impl FnOnce(&mut Connection, &mut Step<'_>) -> R,
     ) -> Option<R> {
+        self.step_and_settle(now, id, |connection, step| {
+            (change(connection, step), Settled::NotYet)
+        })
+    }
+
+    /// As `step`, unless the change says that it has done what follows.
+    fn step_and_settle<R>(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        change: impl FnOnce(&mut Connection, &mut Step<'_>) -> (R, Settled),
+    ) -> Option<R> {
         let now = self.clamp(now);
         let slot = self.slots.get_mut(id.index())?;
         if slot.generation != id.generation {
             return None;
         }
         let connection = slot.connection.as_mut()?;
-        let before = Share::of(connection);
         let turn = self.budget.turn(connection.socket());
         let unread = self.budget.unread_until(now);
         let (out, arenas, kept) = (&mut self.out, &mut self.arenas, &mut self.kept);
         let mut step = Step::new(now, &mut self.secrets, out, arenas, kept, turn, unread);
         step.calls = self.calls;
-        let result = change(connection, &mut step);
-        connection.settle(&mut step);
-        let is_finished = connection.is_finished(now);
-        if is_finished {
-            connection.retire(&mut step);
+        let (result, settled) = change(connection, &mut step);
+        match settled {
+            Settled::NotYet => {}
+            Settled::Already => {
+                debug_assert_eq!(Share::of(connection), slot.share, "{id:?} was not at rest");
+                return Some(result);
+            }
         }
-        let after = if is_finished {
-            Share::default()
-        } else {
-            Share::of(connection)
-        };
-        self.budget.note(id.index, before, after);
-        if is_finished {
+        connection.settle(&mut step);
+        if connection.is_finished(now) {
+            connection.retire(&mut step);
             slot.connection = None;
             slot.generation = slot.generation.wrapping_add(1);
             self.free.push(id.index);
@@ -538,6 +578,7 @@ impl ConnectionSet {
         } else if let Some((deadline, _)) = connection.next_deadline() {
             self.arm_until(id.index, deadline);
         }
+        self.note_share(id.index);
         self.settle_budget();
         Some(result)
     }

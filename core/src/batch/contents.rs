@@ -1,6 +1,7 @@
 //! The memory of a batch: payloads, and where each of them is.
 
 use std::ops::Range;
+use std::slice;
 
 use super::{MessageRef, Next, Pushed, Room};
 use crate::message::Kind;
@@ -358,6 +359,20 @@ impl Contents {
             Some(before) => self.entries.get(before)?.end,
             None => self.begin,
         };
+        self.message(begin, entry)
+    }
+
+    pub(crate) fn iter(&self) -> Messages<'_> {
+        Messages {
+            contents: self,
+            entries: self.entries.iter(),
+            begin: self.begin,
+        }
+    }
+
+    /// The message that has this entry, and whose header or payload begins there.
+    #[inline]
+    fn message(&self, begin: u32, entry: &Entry) -> Option<MessageRef<'_>> {
         let header = HEADER_BYTES[(entry.seq_and_kind >> HEADER_SHIFT & 3) as usize];
         let start = begin as usize + usize::from(header);
         Some(MessageRef {
@@ -372,6 +387,33 @@ impl Contents {
         })
     }
 }
+
+/// The messages of a batch, in order.
+#[derive(Clone, Debug)]
+pub struct Messages<'a> {
+    contents: &'a Contents,
+    entries: slice::Iter<'a, Entry>,
+    /// Where the next message, or its header, begins.
+    begin: u32,
+}
+
+impl<'a> Iterator for Messages<'a> {
+    type Item = MessageRef<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<MessageRef<'a>> {
+        let entry = self.entries.next()?;
+        let message = self.contents.message(self.begin, entry);
+        self.begin = entry.end;
+        message
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.entries.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Messages<'_> {}
 
 /// An offset in what one read has brought.
 fn offset(at: usize) -> u32 {

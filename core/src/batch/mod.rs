@@ -12,6 +12,7 @@ use crate::ids::ConnectionId;
 use crate::message::Kind;
 use crate::time::Instant;
 
+pub use contents::Messages;
 pub(crate) use contents::{Contents, Found, MESSAGE_OVERHEAD};
 pub(crate) use draft::Draft;
 pub(crate) use run::{Next, Pushed, Room};
@@ -118,10 +119,7 @@ impl Batch {
 
     /// The messages in the order of their arrival.
     pub fn iter(&self) -> Messages<'_> {
-        Messages {
-            contents: &self.shared.contents,
-            next: 0,
-        }
+        self.shared.contents.iter()
     }
 
     /// Accepts every message: all [`Verdict::Ack`].
@@ -182,30 +180,6 @@ impl<'a> IntoIterator for &'a Batch {
         self.iter()
     }
 }
-
-/// The messages of a batch, in order.
-#[derive(Clone, Debug)]
-pub struct Messages<'a> {
-    contents: &'a Contents,
-    next: usize,
-}
-
-impl<'a> Iterator for Messages<'a> {
-    type Item = MessageRef<'a>;
-
-    fn next(&mut self) -> Option<MessageRef<'a>> {
-        let message = self.contents.get(self.next)?;
-        self.next += 1;
-        Some(message)
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self.contents.len() - self.next;
-        (left, Some(left))
-    }
-}
-
-impl ExactSizeIterator for Messages<'_> {}
 
 /// One inbound message, borrowed.
 #[derive(Clone, Copy)]

@@ -431,6 +431,33 @@ impl Connection {
         self.settle_workers(step);
     }
 
+    /// Whether nothing waits, is owed or is half done: then nothing can follow from what is read but what
+    /// [`settle_at_rest`](Self::settle_at_rest) sees to, unless it is more than messages that are handed out at once.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let owes_nothing = |session: &Session| {
+            session.charged() == 0 && session.compression.is_none() && !session.is_life_awaited
+        };
+        self.is_undisturbed()
+            && self.has_nothing_to_hand_out()
+            && self.outbound.is_timeless()
+            && self.tls.is_none()
+            && self.session.as_ref().is_some_and(owes_nothing)
+    }
+
+    /// Does what follows from what was read since the connection was [at rest](Self::is_at_rest). Whether it is again, with no more
+    /// held and nothing due earlier than before: else [`settle`](Self::settle) is to do the rest.
+    pub(crate) fn settle_at_rest(&mut self, step: &mut Step<'_>) -> bool {
+        if !self.is_undisturbed() {
+            return false;
+        }
+        self.settle_delivery(step);
+        if !self.is_at_rest() || step.freed_items > 0 {
+            return false;
+        }
+        self.settle_workers(step);
+        true
+    }
+
     /// As [`settle`](Self::settle), after the consumer changed something and while the connection
     /// [is undisturbed](Self::is_undisturbed).
     pub(crate) fn settle_consumer(&mut self, step: &mut Step<'_>) {
@@ -611,11 +638,6 @@ impl Connection {
             + self.outbound.charged()
             + self.session.as_ref().map_or(0, Session::charged)
             + self.tls.as_ref().map_or(0, |tls| tls.charged())
-    }
-
-    /// The part of [`charged`](Self::charged) that a consumer can change.
-    pub(crate) fn charged_inbound(&self) -> usize {
-        self.inbound.charged()
     }
 
     /// Frees what can be freed without harm: all connections together have held more than they may for a while.

@@ -106,7 +106,7 @@ impl Budget {
 }
 
 /// What the budget needs to know of one connection.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Share {
     pub(super) charged: u64,
     pub(super) has_begun: bool,
@@ -116,14 +116,6 @@ impl Share {
     pub(super) fn of(connection: &Connection) -> Self {
         Self {
             charged: connection.charged() as u64,
-            has_begun: connection.has_begun_to_receive(),
-        }
-    }
-
-    /// The part of it that a consumer can change: only the difference between two of them means something.
-    pub(super) fn of_inbound(connection: &Connection) -> Self {
-        Self {
-            charged: connection.charged_inbound() as u64,
             has_begun: connection.has_begun_to_receive(),
         }
     }
@@ -192,6 +184,14 @@ impl ConnectionSet {
         if (reading, except) != before {
             self.out.push_back(Output::ReadAll { reading, except });
         }
+    }
+
+    /// Notes what a connection holds now.
+    pub(super) fn note_share(&mut self, index: u32) {
+        let slot = &mut self.slots[index as usize];
+        let share = slot.connection.as_deref().map(Share::of);
+        let before = std::mem::replace(&mut slot.share, share.unwrap_or_default());
+        self.budget.note(index, before, slot.share);
     }
 
     fn is_unfinished(&self, except: &Except) -> bool {

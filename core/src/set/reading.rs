@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 
 use super::ConnectionSet;
-use super::budget::Share;
 use crate::arenas::READ_AT;
 use crate::batch::Contents;
 use crate::connection::Turn;
@@ -58,28 +57,27 @@ impl ConnectionSet {
     /// or [`defer_read`](Self::defer_read) takes what was read; if nothing was, there is nothing to tell.
     pub fn read_buffer(&mut self, socket: SocketId) -> &mut [u8] {
         self.reads.asked = None;
-        let bytes_max = self.read_bytes_max(socket);
-        if bytes_max == 0 {
-            return &mut [];
-        }
+        let (bytes_max, is_in_long_message) = match self.get(socket.connection) {
+            Some(connection) if self.wants_read(socket) => {
+                (connection.read_bytes_max(), connection.is_in_long_message())
+            }
+            Some(_) | None => return &mut [],
+        };
         debug_assert!(
             !self.reads.deferred.iter().any(|it| it.socket == socket),
             "a read of {socket:?} is deferred"
         );
-        let (room, memory) = match self.make_message_room(socket) {
-            0 => {
-                let at = self.reads.end;
-                let buffer = self
-                    .reads
-                    .buffer
-                    .get_or_insert_with(|| Box::new(self.arenas.for_read()));
-                (Room::Buffer(at), &mut buffer.memory()[READ_AT + at..])
-            }
-            1.. => {
-                let connection = self.slots[socket.connection.index()].connection.as_mut();
-                let memory = connection.and_then(|it| it.message_room(&mut self.arenas));
-                (Room::Message, memory.expect("it has just been made"))
-            }
+        let (room, memory) = if is_in_long_message && self.make_message_room(socket) > 0 {
+            let connection = self.slots[socket.connection.index()].connection.as_mut();
+            let memory = connection.and_then(|it| it.message_room(&mut self.arenas));
+            (Room::Message, memory.expect("it has just been made"))
+        } else {
+            let at = self.reads.end;
+            let buffer = self
+                .reads
+                .buffer
+                .get_or_insert_with(|| Box::new(self.arenas.for_read()));
+            (Room::Buffer(at), &mut buffer.memory()[READ_AT + at..])
         };
         self.reads.asked = Some((socket, room));
         let bytes_max = bytes_max.min(memory.len());
@@ -133,7 +131,7 @@ impl ConnectionSet {
             self.reads.end = 0;
         }
         let mut taken = len;
-        self.socket_step(now, socket, |connection, step| match (room, &mut buffer) {
+        self.read_step(now, socket, |connection, step| match (room, &mut buffer) {
             (Room::Buffer(at), Some(buffer)) => {
                 let here = READ_AT + at..READ_AT + at + len;
                 taken = match is_alone {
@@ -161,36 +159,22 @@ impl ConnectionSet {
     /// are taken, and ignored, if the socket is not, or no longer, the connection's.
     pub fn handle_input(&mut self, now: Instant, socket: SocketId, bytes: &mut [u8]) -> usize {
         let mut taken = bytes.len();
-        self.socket_step(now, socket, |connection, step| {
+        self.read_step(now, socket, |connection, step| {
             taken = connection.receive_from_socket(step, bytes);
             connection.left_with_driver(bytes.len() - taken);
         });
         taken
     }
 
-    /// How many bytes one read of this socket should bring at most: what is read and then not taken waits with whoever has read
-    /// it.
-    fn read_bytes_max(&self, socket: SocketId) -> usize {
-        match self.get(socket.connection) {
-            Some(connection) if self.wants_read(socket) => connection.read_bytes_max(),
-            Some(_) | None => 0,
-        }
-    }
-
-    /// Makes room for the rest of the long message that this socket brings, if one arrives; returns for how many bytes.
+    /// Makes room for the rest of the long message that this socket brings; returns for how many bytes.
     fn make_message_room(&mut self, socket: SocketId) -> usize {
         let slot = self.slots.get_mut(socket.connection.index());
         let Some(connection) = slot.and_then(|slot| slot.connection.as_mut()) else {
             return 0;
         };
-        if !connection.is_in_long_message() {
-            return 0;
-        }
-        let before = Share::of(connection);
         let room = connection.message_room(&mut self.arenas);
         let bytes = room.map_or(0, |room| room.len());
-        let after = Share::of(connection);
-        self.budget.note(socket.connection.index, before, after);
+        self.note_share(socket.connection.index);
         bytes
     }
 }

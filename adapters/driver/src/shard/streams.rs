@@ -218,13 +218,8 @@ impl<R: Runtime> Shard<R> {
         if open.socket != socket || open.reading == Reading::Ended {
             return Read::Done;
         }
-        if !self.set.wants_read(socket) {
-            open.reading = Reading::Stalled;
-            return Read::Done;
-        }
         open.reading = Reading::Waits;
-        let mut cx = Context::from_waker(waker);
-        if !open.leftover.is_empty() {
+        if !open.leftover.is_empty() && self.set.wants_read(socket) {
             let taken = self.set.handle_input(now, socket, &mut open.leftover);
             open.leftover.drain(..taken);
             if open.leftover.is_empty() {
@@ -236,9 +231,14 @@ impl<R: Runtime> Shard<R> {
         let buffer = self.set.read_buffer(socket);
         let bytes_max = buffer.len();
         if bytes_max == 0 {
-            // What others have brought is in the way.
-            return Read::More;
+            if self.set.wants_read(socket) {
+                // What others have brought is in the way.
+                return Read::More;
+            }
+            open.reading = Reading::Stalled;
+            return Read::Done;
         }
+        let mut cx = Context::from_waker(waker);
         // A short read has emptied the socket, if the socket is one that can tell.
         let mut read_once = || {
             let bytes = ready!(open.stream.poll_read(&mut cx, buffer))?;
