@@ -463,12 +463,9 @@ impl ConnectionSet {
         socket: SocketId,
         change: impl FnOnce(&mut Connection, &mut Step<'_>),
     ) {
-        self.step(now, socket.connection, |connection, step| {
-            if connection.has_socket(socket.generation) {
-                change(connection, step);
-            } else {
-                connection.count_stale_input();
-            }
+        self.socket_step_and_settle(now, socket, |connection, step| {
+            change(connection, step);
+            Settled::NotYet
         });
     }
 
@@ -479,16 +476,29 @@ impl ConnectionSet {
         socket: SocketId,
         change: impl FnOnce(&mut Connection, &mut Step<'_>),
     ) {
-        self.step_and_settle(now, socket.connection, |connection, step| {
-            if !connection.has_socket(socket.generation) {
-                connection.count_stale_input();
-                return ((), Settled::NotYet);
-            }
+        self.socket_step_and_settle(now, socket, |connection, step| {
+            // While not everybody is read, each step may change whose turn it is.
             let was_at_rest = connection.is_at_rest() && step.turn == Turn::Everybody;
             change(connection, step);
             if was_at_rest && connection.settle_at_rest(step) {
-                ((), Settled::Already)
+                Settled::Already
             } else {
+                Settled::NotYet
+            }
+        });
+    }
+
+    fn socket_step_and_settle(
+        &mut self,
+        now: Instant,
+        socket: SocketId,
+        change: impl FnOnce(&mut Connection, &mut Step<'_>) -> Settled,
+    ) {
+        self.step_and_settle(now, socket.connection, |connection, step| {
+            if connection.has_socket(socket.generation) {
+                ((), change(connection, step))
+            } else {
+                connection.count_stale_input();
                 ((), Settled::NotYet)
             }
         });

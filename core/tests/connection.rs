@@ -177,6 +177,29 @@ fn any_byte_counts_as_life_and_a_pong_measures_the_round_trip() {
 }
 
 #[test]
+fn a_message_is_life_at_once_although_the_answer_to_a_ping_has_longer_than_the_next_ping() {
+    let keepalive = Keepalive {
+        interval: Duration::from_secs(5),
+        timeout: Duration::from_secs(30),
+    };
+    let mut pair = Pair::opened(Settings {
+        keepalive: Some(keepalive),
+        ..Settings::default()
+    });
+    pair.take_written();
+    // The first ping may come up to an interval early.
+    pair.advance(Duration::from_secs(5));
+    assert_eq!(frames_of(&pair.take_written()).len(), 1);
+    pair.receive(&text("alive"));
+    assert_eq!(pair.batches.len(), 1);
+    pair.advance(Duration::from_millis(4_999));
+    assert_eq!(pair.take_written(), []);
+    pair.advance(Duration::from_millis(1));
+    let pings = frames_of(&pair.take_written());
+    assert_eq!((pings.len(), pings[0].0), (1, PING));
+}
+
+#[test]
 fn a_suspended_machine_asks_again_before_it_gives_a_peer_up() {
     let mut pair = opened();
     pair.advance(Duration::from_secs(20));

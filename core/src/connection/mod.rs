@@ -3,7 +3,7 @@
 //! The parts: [`state`] (which moves there are), [`attempt`] (from a slot to an established WebSocket),
 //! [`session`] (one WebSocket), [`receive`] and [`transmit`] (its two directions), [`compression`] (what is
 //! done to messages before they are transmitted), [`tls`] (between these and the socket), [`closing`] (the
-//! closing handshake), [`renegotiation`] (what dials offer after a server was not understood), [`calls`] (when a processor's next call may begin), [`arriving`] (the time of a message), [`ending`] (how sessions and connections end) and [`deadlines`] (what is due when).
+//! closing handshake), [`renegotiation`] (what dials offer after a server was not understood), [`calls`] (when a processor's next call may begin), [`arriving`] (the time of a message), [`settling`] (what follows from a change), [`ending`] (how sessions and connections end) and [`deadlines`] (what is due when).
 
 mod arriving;
 mod attempt;
@@ -17,6 +17,7 @@ mod receive;
 mod renegotiation;
 mod sending;
 mod session;
+mod settling;
 mod state;
 mod tls;
 mod transmit;
@@ -32,8 +33,8 @@ use crate::batch::{Judged, MessageRef, Verdict};
 use crate::classify::Strikes;
 use crate::event::{Counters, Event, EventKind, Reading, State};
 use crate::ids::{ConnectionId, SocketId};
-use crate::inbound::{Inbound, Place};
-use crate::io::{AdmissionRequest, CallRequest, ConnectionReport, Consumer, Output, Shutdown};
+use crate::inbound::Inbound;
+use crate::io::{AdmissionRequest, ConnectionReport, Consumer, Output, Shutdown};
 use crate::letter::{DeadLetter, Direction, Fate, Redrive, Stage};
 use crate::message::Kind;
 use crate::outbound::Outbound;
@@ -42,7 +43,6 @@ use crate::seed::{Jitter, Secrets};
 use crate::settings::{Config, RetryPolicy, Settings};
 use crate::target::{Endpoint, Target};
 use crate::time::Instant;
-use crate::workers::Scaled;
 
 use attempt::Attempt;
 pub(crate) use calls::Kept;
@@ -383,143 +383,6 @@ fn retry_delay(policy: &RetryPolicy, attempt: u32) -> Duration {
 
 // What every part uses.
 impl Connection {
-    /// Tells the driver what this step has made necessary. Called once after each step.
-    pub(crate) fn settle(&mut self, step: &mut Step<'_>) {
-        self.settle_inbox(step);
-        self.settle_close_notify();
-        self.settle_close(step);
-        self.settle_delivery(step);
-        while self.receive_held(step) {
-            self.settle_inbox(step);
-            self.settle_close(step);
-            self.settle_delivery(step);
-        }
-        self.inbound.shrink_growing();
-        self.settle_workers(step);
-        self.settle_reading(step);
-        self.settle_transmit(step);
-        if step.freed_items > 0 {
-            step.out.push_back(Output::Room {
-                connection: self.id,
-                items: std::mem::take(&mut step.freed_items),
-                bytes: std::mem::take(&mut step.freed_bytes),
-            });
-        }
-    }
-
-    /// Whether nothing can follow from what the consumer does but what [`settle_consumer`](Self::settle_consumer) sees to: the
-    /// socket is open and read, so that nothing waits until there is room, and no end waits until all is judged.
-    pub(crate) fn is_undisturbed(&self) -> bool {
-        let is_ending = |session: &Session| session.close.is_some() || session.has_ended;
-        self.life.state() == State::Open
-            && self.reading == Reading::Resumed
-            && self.ending.is_none()
-            && !self.session.as_ref().is_none_or(is_ending)
-    }
-
-    /// Whether no message waits, whole or in part: then a consumer that asks for more, or is done with what it had, changes
-    /// neither what is held nor what is due.
-    pub(crate) fn has_nothing_to_hand_out(&self) -> bool {
-        self.inbound.waiting() == 0
-            && self.inbound.place() == Place::Unasked
-            && !self.session.as_ref().is_some_and(Session::has_part)
-    }
-
-    /// What is left to do after the consumer changed something while there was [nothing to hand
-    /// out](Self::has_nothing_to_hand_out), before and after.
-    pub(crate) fn settle_idle_consumer(&mut self, step: &mut Step<'_>) {
-        self.settle_workers(step);
-    }
-
-    /// Whether nothing waits, is owed or is half done: then nothing can follow from what is read but what
-    /// [`settle_at_rest`](Self::settle_at_rest) sees to, unless it is more than messages that are handed out at once.
-    pub(crate) fn is_at_rest(&self) -> bool {
-        let owes_nothing = |session: &Session| {
-            session.charged() == 0 && session.compression.is_none() && !session.is_life_awaited
-        };
-        self.is_undisturbed()
-            && self.has_nothing_to_hand_out()
-            && self.outbound.is_timeless()
-            && self.tls.is_none()
-            && self.session.as_ref().is_some_and(owes_nothing)
-    }
-
-    /// Does what follows from what was read since the connection was [at rest](Self::is_at_rest). Whether it is again, with no more
-    /// held and nothing due earlier than before: else [`settle`](Self::settle) is to do the rest.
-    pub(crate) fn settle_at_rest(&mut self, step: &mut Step<'_>) -> bool {
-        if !self.is_undisturbed() {
-            return false;
-        }
-        self.settle_delivery(step);
-        if !self.is_at_rest() || step.freed_items > 0 {
-            return false;
-        }
-        self.settle_workers(step);
-        true
-    }
-
-    /// As [`settle`](Self::settle), after the consumer changed something and while the connection
-    /// [is undisturbed](Self::is_undisturbed).
-    pub(crate) fn settle_consumer(&mut self, step: &mut Step<'_>) {
-        self.settle_delivery(step);
-        self.settle_workers(step);
-        self.settle_reading(step);
-    }
-
-    /// Drops what nobody will take any more.
-    fn settle_inbox(&mut self, step: &mut Step<'_>) {
-        let ending = self.ending.as_ref();
-        if ending.is_some_and(|ending| ending.inbox == Inbox::Abandoned) {
-            self.drop_inbox(step);
-        }
-    }
-
-    /// Drops what no consumer took, and what one took and has not returned.
-    fn drop_inbox(&mut self, step: &mut Step<'_>) {
-        let running = self.inbound.outstanding_batches();
-        if self.consumer == Consumer::Process {
-            self.end_calls(step, running);
-        }
-        match self.inbound.place() {
-            Place::Asked(_) => {
-                let connection = self.id;
-                let request = CallRequest::Withdraw { connection };
-                step.out.push_back(Output::Call(request));
-            }
-            Place::Unasked | Place::Granted => {}
-        }
-        self.tally.dropped += self.inbound.clear(self.consumer);
-    }
-
-    fn settle_delivery(&mut self, step: &mut Step<'_>) {
-        let policy = self.config.settings().batch;
-        while let Some(source) = self.inbound.due(step.now, &policy)
-            && self.has_call(step)
-        {
-            let batch = self.inbound.hand_out(step.now, source, self.id);
-            let batch = batch.expect("one was due");
-            step.arenas.lend(&batch);
-            if self.consumer == Consumer::Pull {
-                self.tally.delivered += batch.len() as u64;
-            }
-            let handed_over = batch.letter().filter(|_| self.consumer == Consumer::Pull);
-            step.out.push_back(Output::Deliver(batch));
-            if let Some(letter) = handed_over {
-                self.tell_fate(step, letter, Fate::Delivered);
-            }
-        }
-        if self.inbound.place() == Place::Granted {
-            self.inbound.set_place(Place::Unasked);
-            self.end_calls(step, 1);
-        }
-    }
-
-    fn settle_workers(&mut self, step: &mut Step<'_>) {
-        if let Some(Scaled { from, to }) = self.inbound.poll_scaled(step.now) {
-            self.emit(step, EventKind::Scaled { from, to });
-        }
-    }
-
     fn moved(&self, step: &mut Step<'_>, moved: Moved) {
         let Moved { from, to } = moved;
         self.emit(step, EventKind::State { from, to });
