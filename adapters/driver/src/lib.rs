@@ -42,6 +42,7 @@ mod native_tls;
 mod oneshot;
 #[cfg(feature = "platform-verifier")]
 mod platform_tls;
+mod posting;
 mod process;
 mod ready;
 mod report;
@@ -72,6 +73,7 @@ pub use letters::{Letter, LetterBounds, Letters};
 pub use native_tls::{NativeRootsError, native_roots, native_tls};
 #[cfg(feature = "platform-verifier")]
 pub use platform_tls::{PlatformTlsError, platform_tls};
+pub use posting::PostAllError;
 pub use report::{NamedReport, Report};
 pub use runtime::{Runtime, SelfConnect, Socket, Timer, refuse_self_connect};
 pub use sender::{Closed, Permit, Receipt, Sender};

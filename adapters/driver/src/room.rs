@@ -43,7 +43,7 @@ struct State {
 struct Line {
     waiting: BTreeMap<u64, Waiting>,
     /// Who was given room while waiting, and has not noticed yet.
-    granted: BTreeMap<u64, usize>,
+    granted: BTreeMap<u64, Load>,
     keys: u64,
 }
 
@@ -67,8 +67,29 @@ enum Listed {
 
 #[derive(Debug)]
 struct Waiting {
-    bytes: usize,
+    load: Load,
     waker: Waker,
+}
+
+/// What messages take of a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Load {
+    pub(crate) items: usize,
+    pub(crate) bytes: usize,
+}
+
+impl Load {
+    #[inline]
+    pub(crate) fn one(bytes: usize) -> Self {
+        Self { items: 1, bytes }
+    }
+
+    pub(crate) fn of(packed: &Packed) -> Self {
+        Self {
+            items: packed.len(),
+            bytes: packed.bytes(),
+        }
+    }
 }
 
 /// Shorter rows of messages are not packed.
@@ -76,6 +97,10 @@ const ROW: usize = 8;
 
 /// When a pack of so many is taken, the row goes on.
 const MANY: usize = 16;
+
+/// What is posted at once at most.
+const PACK_ITEMS: usize = 256;
+const PACK_BYTES: usize = 64 << 10;
 
 /// What is on its way to the shard.
 #[derive(Debug)]
@@ -134,7 +159,7 @@ impl Room {
     #[inline]
     pub(crate) fn post(&self, posted: Posted) -> Result<Then, (Posted, NoRoom)> {
         let mut state = self.lock();
-        match state.take(posted.message.len(), self.bounds) {
+        match state.take(Load::one(posted.message.len()), self.bounds) {
             Ok(()) => {
                 let (then, unasked) = state.post(posted);
                 drop(state);
@@ -150,7 +175,8 @@ impl Room {
     #[inline]
     pub(crate) fn post_bytes(&self, kind: Kind, payload: &[u8]) -> Option<Then> {
         let mut state = self.lock();
-        state.may_take(payload.len(), self.bounds).ok()?;
+        let load = Load::one(payload.len());
+        state.may_take(load, self.bounds).ok()?;
         let is_packed = match state.posted.back_mut() {
             Some(Post::Packed(packed)) => {
                 packed.push_bytes(kind, payload) || state.pack_bytes(kind, payload)
@@ -158,9 +184,41 @@ impl Room {
             Some(Post::One(_)) | None => false,
         };
         is_packed.then(|| {
-            state.charge(payload.len());
+            state.charge(load);
             Then::Nothing
         })
+    }
+
+    /// As [`post`](Self::post), for many that are packed already: there is room for all of them, or for none.
+    ///
+    /// # Errors
+    /// The pack.
+    pub(crate) fn post_packed(&self, packed: Packed) -> Result<Then, (Packed, NoRoom)> {
+        let mut state = self.lock();
+        match state.take(Load::of(&packed), self.bounds) {
+            Ok(()) => Ok(state.post_packed(packed)),
+            Err(no_room) => Err((packed, no_room)),
+        }
+    }
+
+    /// Leaves a pack for the shard that was charged already.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub(crate) fn post_packed_charged(&self, packed: Packed) -> Result<Then, NoRoom> {
+        let mut state = self.lock();
+        match state.closed {
+            Closed::Over => Err(NoRoom::Closed),
+            Closed::No | Closed::Yes => Ok(state.post_packed(packed)),
+        }
+    }
+
+    /// What is sensibly posted at once: so much that little is done once for each, and that there is room for a few of these.
+    pub(crate) fn pack_max(&self) -> Load {
+        Load {
+            items: (self.bounds.items_max / 4).clamp(1, PACK_ITEMS),
+            bytes: (self.bounds.bytes_max / 4).min(PACK_BYTES),
+        }
     }
 
     /// Leaves a message for the shard that was charged already, with `spare` bytes too many.
@@ -194,14 +252,14 @@ impl Room {
 
     /// Charges one message of `bytes` whether there is room or not: the core is to decide.
     pub(crate) fn charge(&self, bytes: usize) {
-        self.lock().charge(bytes);
+        self.lock().charge(Load::one(bytes));
     }
 
-    /// Waits for room for one message of `bytes`.
-    pub(crate) fn wait(self: &Arc<Self>, bytes: usize) -> TakeRoom {
+    /// Waits for room.
+    pub(crate) fn wait(self: &Arc<Self>, load: Load) -> TakeRoom {
         TakeRoom {
             room: Arc::clone(self),
-            bytes,
+            load,
             place: Place::Nowhere,
         }
     }
@@ -261,18 +319,18 @@ impl Posted {
 
 impl State {
     #[inline]
-    fn take(&mut self, bytes: usize, bounds: QueueBounds) -> Result<(), NoRoom> {
-        self.may_take(bytes, bounds)?;
-        self.charge(bytes);
+    fn take(&mut self, load: Load, bounds: QueueBounds) -> Result<(), NoRoom> {
+        self.may_take(load, bounds)?;
+        self.charge(load);
         Ok(())
     }
 
     #[inline]
-    fn may_take(&self, bytes: usize, bounds: QueueBounds) -> Result<(), NoRoom> {
+    fn may_take(&self, load: Load, bounds: QueueBounds) -> Result<(), NoRoom> {
         let is_awaited = || self.line.as_ref().is_some_and(|it| !it.waiting.is_empty());
         match self.closed {
             Closed::Yes | Closed::Over => Err(NoRoom::Closed),
-            Closed::No if self.fits(bytes, bounds) && !is_awaited() => Ok(()),
+            Closed::No if self.fits(load, bounds) && !is_awaited() => Ok(()),
             Closed::No => Err(NoRoom::Full),
         }
     }
@@ -282,11 +340,20 @@ impl State {
     fn post(&mut self, posted: Posted) -> (Then, Option<Promise<Outcome>>) {
         let unasked = self.settle_last();
         self.push(posted);
-        let then = match std::mem::replace(&mut self.listed, Listed::Yes) {
+        (self.list(), unasked)
+    }
+
+    fn post_packed(&mut self, packed: Packed) -> Then {
+        self.posted.push_back(Post::Packed(Box::new(packed)));
+        self.list()
+    }
+
+    /// There are messages.
+    fn list(&mut self) -> Then {
+        match std::mem::replace(&mut self.listed, Listed::Yes) {
             Listed::No => Then::Tell,
             Listed::Yes => Then::Nothing,
-        };
-        (then, unasked)
+        }
     }
 
     /// Looks at the last message when another comes. If its receipt is gone, it is like one that never had any; its promise comes
@@ -384,16 +451,16 @@ impl State {
 
     /// A message larger than all the room is let in alone.
     #[inline]
-    fn fits(&self, bytes: usize, bounds: QueueBounds) -> bool {
+    fn fits(&self, load: Load, bounds: QueueBounds) -> bool {
         self.items == 0
-            || (self.items < bounds.items_max
-                && self.bytes.saturating_add(bytes) <= bounds.bytes_max)
+            || (self.items.saturating_add(load.items) <= bounds.items_max
+                && self.bytes.saturating_add(load.bytes) <= bounds.bytes_max)
     }
 
     #[inline]
-    fn charge(&mut self, bytes: usize) {
-        self.items += 1;
-        self.bytes = self.bytes.saturating_add(bytes);
+    fn charge(&mut self, load: Load) {
+        self.items += load.items;
+        self.bytes = self.bytes.saturating_add(load.bytes);
     }
 
     /// Takes back what was charged, and says who is to be woken.
@@ -410,13 +477,13 @@ impl State {
             return wakers;
         };
         while let Some(first) = line.waiting.first_entry() {
-            let bytes = first.get().bytes;
-            if !self.fits(bytes, bounds) {
+            let load = first.get().load;
+            if !self.fits(load, bounds) {
                 break;
             }
             let (key, waiting) = first.remove_entry();
-            self.charge(bytes);
-            line.granted.insert(key, bytes);
+            self.charge(load);
+            line.granted.insert(key, load);
             wakers.push(waiting.waker);
         }
         // Whoever is in neither has its room, or has given its place up.
@@ -427,7 +494,7 @@ impl State {
     }
 
     /// The room that was given to whoever waited under this key, if it was.
-    fn take_grant(&mut self, key: u64) -> Option<usize> {
+    fn take_grant(&mut self, key: u64) -> Option<Load> {
         self.line.as_mut()?.granted.remove(&key)
     }
 }
@@ -437,7 +504,7 @@ impl State {
 #[must_use]
 pub(crate) struct TakeRoom {
     room: Arc<Room>,
-    bytes: usize,
+    load: Load,
     place: Place,
 }
 
@@ -451,10 +518,10 @@ impl Future for TakeRoom {
     type Output = Result<(), NoRoom>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let TakeRoom { room, bytes, place } = self.get_mut();
+        let TakeRoom { room, load, place } = self.get_mut();
         let mut state = room.lock();
         let known = match *place {
-            Place::Nowhere => match state.take(*bytes, room.bounds) {
+            Place::Nowhere => match state.take(*load, room.bounds) {
                 Err(NoRoom::Full) => None,
                 result @ (Ok(()) | Err(NoRoom::Closed)) => return Poll::Ready(result),
             },
@@ -477,7 +544,7 @@ impl Future for TakeRoom {
             line.keys
         });
         let waiting = Waiting {
-            bytes: *bytes,
+            load: *load,
             waker: cx.waker().clone(),
         };
         line.waiting.insert(key, waiting);
@@ -492,8 +559,8 @@ impl Drop for TakeRoom {
             return;
         };
         let mut state = self.room.lock();
-        if let Some(bytes) = state.take_grant(key) {
-            state.items = state.items.saturating_sub(1);
+        if let Some(Load { items, bytes }) = state.take_grant(key) {
+            state.items = state.items.saturating_sub(items);
             state.bytes = state.bytes.saturating_sub(bytes);
         }
         if let Some(line) = &mut state.line {

@@ -8,7 +8,7 @@ use ropewalk_core::{Kind, Message, Outcome, SendError, SendErrorCause};
 
 use crate::link::Link;
 use crate::oneshot::{Awaited, Promise, oneshot};
-use crate::room::{NoRoom, Posted};
+use crate::room::{Load, NoRoom, Posted};
 
 /// Sends messages over a connection, whichever socket it has or will have. Cheap to clone.
 ///
@@ -17,7 +17,7 @@ use crate::room::{NoRoom, Posted};
 /// queue outlives sockets and leaves in order, lane by lane, once the ready script has succeeded.
 #[derive(Clone)]
 pub struct Sender {
-    link: Arc<Link>,
+    pub(crate) link: Arc<Link>,
 }
 
 impl Sender {
@@ -145,7 +145,7 @@ impl Sender {
     /// # Errors
     /// The connection has ended or is ending.
     pub async fn reserve(&self, bytes: usize) -> Result<Permit, Closed> {
-        match self.link.room.wait(bytes).await {
+        match self.link.room.wait(Load::one(bytes)).await {
             Ok(()) => Ok(Permit::new(&self.link, bytes)),
             Err(NoRoom::Full | NoRoom::Closed) => Err(Closed),
         }

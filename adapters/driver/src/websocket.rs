@@ -19,7 +19,7 @@ use crate::connect::{Checked, Connect, InvalidConnect};
 use crate::fleet::{Fleet, FleetError};
 use crate::handle::ConnectionHandle;
 use crate::link::Link;
-use crate::room::{NoRoom, TakeRoom};
+use crate::room::{Load, NoRoom, TakeRoom};
 use crate::runtime::Runtime;
 use crate::scope::Scope;
 use crate::sender::{Permit, Receipt};
@@ -230,7 +230,7 @@ impl WebSocket {
     }
 
     fn queue(&mut self, message: Message) {
-        let room = self.link.room.wait(message.len());
+        let room = self.link.room.wait(Load::one(message.len()));
         self.outgoing = Some((message, room));
     }
 

@@ -1,5 +1,5 @@
 //! Ropewalk with its defaults. Every message has passed the bounded queue between the connection and its consumer when it is looked at, so that
-//! there is one way for both kinds of receiving. Where very many messages are sent, `Sender::post_text` is used: as with the other clients, nobody
+//! there is one way for both kinds of receiving. Where very many messages are sent, `Sender::post_texts` is used: as with the other clients, nobody
 //! is told what became of a message.
 
 use std::time::{Duration, Instant};
@@ -115,9 +115,8 @@ async fn drive<R: Runtime, T: Tasks>(work: Work, to: &Place) -> Result<Done, Pro
             let fleet = fleet::<R>()?;
             let handle = fleet.open(connect);
             let sender = handle.sender();
-            for _ in 0..messages {
-                sender.post_text(&text).await?;
-            }
+            let texts = std::iter::repeat_n(&text, usize::try_from(messages)?);
+            sender.post_texts(texts).await?;
             let mut seen = Seen::default();
             look(&handle, &mut seen).await?;
             Ok(meter.stop(seen))

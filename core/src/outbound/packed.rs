@@ -64,6 +64,14 @@ impl Packed {
         }
     }
 
+    /// An empty pack with memory for so many messages and bytes, or for what a pack can hold.
+    pub fn with_capacity(messages: usize, bytes: usize) -> Self {
+        Self {
+            bytes: Vec::with_capacity(bytes.min(PACK_BYTES)),
+            pieces: Vec::with_capacity(messages),
+        }
+    }
+
     /// Whether a message can be in a pack: it has no options and is short, of 2 KiB at most.
     #[inline]
     pub fn can_hold(message: &Message) -> bool {

@@ -6,7 +6,7 @@ use ropewalk_core::Lane;
 
 impl Room {
     fn take(&self, bytes: usize) -> Result<(), NoRoom> {
-        self.lock().take(bytes, self.bounds)
+        self.lock().take(Load::one(bytes), self.bounds)
     }
 }
 
@@ -38,7 +38,7 @@ fn room_is_bounded_in_items_and_bytes_and_a_larger_message_goes_alone() {
 fn whoever_waits_longest_is_first_and_nobody_overtakes() {
     let room = room(4, 10);
     assert_eq!(room.take(8), Ok(()));
-    let (mut large, mut small) = (room.wait(9), room.wait(1));
+    let (mut large, mut small) = (room.wait(Load::one(9)), room.wait(Load::one(1)));
     assert!(poll(&mut large).is_pending());
     assert!(poll(&mut small).is_pending());
     assert_eq!(room.take(1), Err(NoRoom::Full));
@@ -51,7 +51,11 @@ fn whoever_waits_longest_is_first_and_nobody_overtakes() {
 fn a_wait_that_is_dropped_gives_its_place_and_its_grant_back() {
     let room = room(1, 10);
     assert_eq!(room.take(1), Ok(()));
-    let (mut first, mut second, mut third) = (room.wait(1), room.wait(1), room.wait(1));
+    let (mut first, mut second, mut third) = (
+        room.wait(Load::one(1)),
+        room.wait(Load::one(1)),
+        room.wait(Load::one(1)),
+    );
     for wait in [&mut first, &mut second, &mut third] {
         assert!(poll(wait).is_pending());
     }
@@ -180,11 +184,52 @@ fn the_shard_is_told_of_the_first_message_that_it_has_not_taken() {
     assert_eq!((refused.message, no_room), ("c".into(), NoRoom::Full));
 }
 
+fn pack(texts: &[&str]) -> Packed {
+    let mut packed = Packed::default();
+    for text in texts {
+        assert!(packed.push_bytes(Kind::Text, text.as_bytes()));
+    }
+    packed
+}
+
+#[test]
+fn a_pack_has_room_for_all_of_it_or_waits_as_one() {
+    let room = room(4, 10);
+    let then = room.post_packed(pack(&["a", "b", "c"])).unwrap();
+    assert_eq!(then, Then::Tell);
+    let (more, no_room) = room.post_packed(pack(&["d", "e"])).unwrap_err();
+    assert_eq!((more.len(), no_room), (2, NoRoom::Full));
+    let (mut first, mut second) = (room.wait(Load::of(&more)), room.wait(Load::of(&more)));
+    assert!(poll(&mut first).is_pending());
+    assert!(poll(&mut second).is_pending());
+    // Not even one that fits overtakes them.
+    let (_, no_room) = room.post_packed(pack(&["f"])).unwrap_err();
+    assert_eq!(no_room, NoRoom::Full);
+    room.give(1, 1);
+    assert!(poll(&mut second).is_pending());
+    drop(first);
+    assert_eq!(poll(&mut second), Poll::Ready(Ok(())));
+    let then = room.post_packed_charged(more).unwrap();
+    assert_eq!(then, Then::Nothing);
+    assert_eq!(texts(room.take_posted()), ["a", "b", "c", "d", "e"]);
+    assert_eq!(room.take(0), Err(NoRoom::Full));
+    room.give(4, 4);
+    assert_eq!(room.take(10), Ok(()));
+
+    room.abandon();
+    let too_late = room.post_packed_charged(pack(&["g"]));
+    assert_eq!(too_late.unwrap_err(), NoRoom::Closed);
+    assert_eq!(
+        room.post_packed(pack(&["h"])).unwrap_err().1,
+        NoRoom::Closed
+    );
+}
+
 #[test]
 fn a_message_overtakes_nobody_who_waits() {
     let room = room(2, 10);
     assert_eq!(room.take(8), Ok(()));
-    let mut large = room.wait(9);
+    let mut large = room.wait(Load::one(9));
     assert!(poll(&mut large).is_pending());
     assert_eq!(room.post(posted("x").0).unwrap_err().1, NoRoom::Full);
 }
@@ -217,7 +262,7 @@ fn what_is_left_for_a_shard_that_has_ended_is_not_sent() {
 fn nobody_waits_for_a_closed_queue() {
     let room = room(1, 10);
     assert_eq!(room.take(1), Ok(()));
-    let mut wait = room.wait(1);
+    let mut wait = room.wait(Load::one(1));
     assert!(poll(&mut wait).is_pending());
     room.close();
     assert_eq!(poll(&mut wait), Poll::Ready(Err(NoRoom::Closed)));

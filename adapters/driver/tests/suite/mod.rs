@@ -100,6 +100,8 @@ macro_rules! tests {
             a_store_that_fails_stops_nothing_and_has_every_letter_later
             messages_with_and_without_receipts_keep_their_order
             short_messages_keep_their_kinds_and_wait_for_room
+            many_messages_at_once_keep_their_order_and_wait_for_room
+            many_messages_at_once_that_are_refused_tell_how_many_were_queued
             a_message_without_a_receipt_comes_back_where_it_cannot_be_queued
             echoes_come_back_in_order
             letters_left_from_before_go_to_the_connection_of_their_name

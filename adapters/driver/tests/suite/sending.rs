@@ -4,6 +4,7 @@ use std::future::{Future, poll_fn};
 use std::sync::mpsc::channel;
 use std::task::Poll;
 
+use ropewalk_driver::ropewalk_core::settings::Overflow;
 use ropewalk_driver::{Connect, Fleet, Message, Outcome, Runtime, SendErrorCause, Settings};
 
 use super::server::{Server, text};
@@ -78,6 +79,79 @@ pub(crate) async fn short_messages_keep_their_kinds_and_wait_for_room<R: Runtime
         echoed.extend(batch.iter().map(Message::from));
     }
     assert_eq!(echoed, wanted);
+}
+
+pub(crate) async fn many_messages_at_once_keep_their_order_and_wait_for_room<R: Runtime>() {
+    let server = Server::echo();
+    let fleet = Fleet::<R>::new();
+    let mut settings = Settings::default();
+    for (items_max, bytes_max) in [(1, 1 << 20), (10, 1 << 20), (2_000, 1 << 20), (2_000, 900)] {
+        settings.outbound.items_max = items_max;
+        settings.outbound.bytes_max = bytes_max;
+        let handle = fleet.open(eager(&server.url()).settings(settings.clone()));
+        let sender = handle.sender();
+        let mut wanted = Vec::new();
+        for row in 0..3 {
+            sender.post_texts::<&str>([]).await.unwrap();
+            // Some are too long to be packed.
+            let length = |number| if number % 100 == 7 { 3_000 } else { number };
+            let text = |number| format!("{row} {number} {}", "x".repeat(length(number)));
+            let texts: Vec<_> = (0..400).map(text).collect();
+            sender.post_texts(&texts).await.unwrap();
+            sender.post("between").await.unwrap();
+            let payloads = texts.iter().map(String::as_bytes).take(50);
+            sender.post_binaries(payloads.clone()).await.unwrap();
+            wanted.extend(texts.iter().map(|text| Message::from(text.as_str())));
+            wanted.push("between".into());
+            wanted.extend(payloads.map(|it| Message::from(it.to_vec())));
+        }
+        let mut echoed = Vec::new();
+        while echoed.len() < wanted.len() {
+            let batch = handle.next_batch().await.unwrap();
+            echoed.extend(batch.iter().map(Message::from));
+        }
+        assert!(echoed == wanted, "{items_max} items, {bytes_max} bytes");
+        let counters = handle.snapshot().await.unwrap().counters;
+        let count = wanted.len() as u64;
+        assert_eq!((counters.accepted, counters.written), (count, count));
+    }
+}
+
+pub(crate) async fn many_messages_at_once_that_are_refused_tell_how_many_were_queued<R: Runtime>() {
+    let server = Server::raw(|_, stream| {
+        let mut stream = stream;
+        drop(std::io::copy(&mut stream, &mut std::io::sink()));
+    });
+    let fleet = Fleet::<R>::new();
+    let mut settings = Settings::default();
+    settings.outbound.items_max = 10;
+    let connect = Connect::to(&server.url()).unwrap();
+    let waiting = fleet.open(connect.clone().settings(settings.clone()));
+    settings.outbound.when_full = Overflow::Reject;
+    let rejecting = fleet.open(connect.settings(settings));
+
+    let texts = (0..25).map(|number| number.to_string());
+    let refused = rejecting.sender().post_texts(texts.clone()).await;
+    let refused = refused.unwrap_err();
+    assert_eq!((refused.posted, refused.cause), (10, SendErrorCause::Full));
+
+    let sender = waiting.sender();
+    let mut wait = Box::pin(sender.post_texts(texts));
+    let polled = poll_fn(|cx| Poll::Ready(wait.as_mut().poll(cx))).await;
+    assert!(polled.is_pending());
+    drop(fleet);
+    let refused = wait.await.unwrap_err();
+    assert_eq!(
+        (refused.posted, refused.cause),
+        (10, SendErrorCause::Closed)
+    );
+    let closed = sender.post_texts(["late"]).await.unwrap_err();
+    assert_eq!((closed.posted, closed.cause), (0, SendErrorCause::Closed));
+    let shown = closed.to_string();
+    assert_eq!(
+        shown,
+        "the connection has ended, after 0 messages were queued"
+    );
 }
 
 pub(crate) async fn a_message_without_a_receipt_comes_back_where_it_cannot_be_queued<R: Runtime>() {
