@@ -7,14 +7,14 @@ use crate::room::{Load, NoRoom};
 use crate::sender::Sender;
 
 impl Sender {
-    /// As [`post_text`](Self::post_text), for very many texts: up to 256 of them, or 64 KiB, are queued at a time, so that a message costs
-    /// little more than its copy. They keep their order, and messages of other senders may come in between.
+    /// As [`post_text`](Self::post_text), for very many texts: up to 256 of them, 64 KiB, or a quarter of the queue's bounds are queued at a
+    /// time, so that a message costs little more than its copy. They keep their order, and messages of other senders may come in between.
     ///
     /// Dropping the future before it is done drops what was not queued yet, and nobody is told how much that is: where it matters, let it
     /// finish.
     ///
     /// # Errors
-    /// As for [`send`](Self::send). The error tells how many were queued before.
+    /// As for [`send`](Self::send), but what was not queued does not come back: the error tells how many were queued before.
     ///
     /// ```no_run
     /// # async fn subscribe(sender: ropewalk_driver::Sender) -> Result<(), ropewalk_driver::PostAllError> {
