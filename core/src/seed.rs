@@ -90,13 +90,16 @@ impl Jitter {
 
     /// A duration drawn evenly from `[low, high]`; `low` if the range is empty or inverted.
     pub fn between(&mut self, low: Duration, high: Duration) -> Duration {
-        let low_nanos = u64::try_from(low.as_nanos()).unwrap_or(u64::MAX);
-        let high_nanos = u64::try_from(high.as_nanos()).unwrap_or(u64::MAX);
-        let span = high_nanos.saturating_sub(low_nanos);
-        // The high half of a 128-bit product maps 64 random bits onto [0, span] without bias that matters.
-        let offset = (u128::from(self.next_u64()) * (u128::from(span) + 1)) >> 64;
-        Duration::from_nanos(low_nanos + u64::try_from(offset).unwrap_or(span))
+        low + fraction(high.saturating_sub(low), self.next_u64())
     }
+}
+
+/// The part of `span` that 64 random bits draw: from nothing to all of it.
+pub(crate) fn fraction(span: Duration, draw: u64) -> Duration {
+    let nanos = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+    // The high half of a 128-bit product maps 64 random bits onto [0, nanos] without bias that matters.
+    let drawn = (u128::from(draw) * (u128::from(nanos) + 1)) >> 64;
+    Duration::from_nanos(u64::try_from(drawn).unwrap_or(nanos))
 }
 
 impl Seed {

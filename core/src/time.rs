@@ -43,6 +43,12 @@ impl Instant {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
+    /// The last multiple of a power of two nanoseconds, the longest that is no longer than `grain`, that is not after this.
+    pub(crate) fn rounded_down(self, grain: Duration) -> Self {
+        let bits = nanos(grain).max(1).ilog2();
+        Self(self.0 >> bits << bits)
+    }
+
     /// The one comparison that decides whether a deadline has come: `self <= now`.
     pub const fn is_due(self, now: Self) -> bool {
         self.0 <= now.0

@@ -154,8 +154,7 @@ impl Connection {
                 let at = session.pinged_at + keepalive.timeout;
                 (at, TimerKind::KeepaliveTimeout)
             } else {
-                let at = session.last_received_at + keepalive.interval;
-                (at, TimerKind::Keepalive)
+                (session.ping_at(keepalive.interval), TimerKind::Keepalive)
             }
         });
         let stale = settings.stale_after.map_or(never, |after| {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::message::Message;
+use crate::seed::fraction;
 use crate::settings::Deflate;
 use crate::time::Instant;
 use crate::websocket::deflate::Agreement;
@@ -25,6 +26,9 @@ pub(super) const QUANTUM_MAX: u32 = 256 * 1024;
 pub(super) const QUANTUM_MIN: u32 = 4 * 1024;
 /// With so many bytes in the queue, nothing waits for more.
 pub(super) const LINGER_BYTES: usize = 64 * 1024;
+
+/// Into so many parts at least an interval between pings is cut by the times that connections have in common.
+const PING_TIMES: u32 = 64;
 
 /// The state of one socket after its upgrade.
 #[derive(Debug)]
@@ -178,6 +182,15 @@ impl Session {
         pongs.push_back(payload.into());
     }
 
+    /// When a peer that has been silent for `interval` is pinged: at one of the times that all connections have in common and
+    /// that are a 64th of the interval apart at most, so that few of them wake the process for many pings. The last such time
+    /// would keep pings together for good that once were, after a stall, so it is drawn from the last few, with each ping anew.
+    pub(super) fn ping_at(&self, interval: Duration) -> Instant {
+        let part = interval / PING_TIMES;
+        let early = fraction(part, self.ping_nonce);
+        (self.last_received_at + (interval - early)).rounded_down(part)
+    }
+
     pub(super) fn start_ping(&mut self, now: Instant, nonce: u64) {
         self.ping_nonce = nonce;
         self.pinged_at = now;
@@ -206,5 +219,42 @@ impl Session {
         let pongs = self.pongs.as_ref().map_or(0, |pongs| pongs.len());
         let left = usize::try_from(self.left_with_driver).unwrap_or(usize::MAX);
         self.decoder.charged() + compression + pongs * PONG_BYTES + left
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::seed::Jitter;
+
+    #[test]
+    fn pings_have_few_times_in_common_and_do_not_stay_together() {
+        let interval = Duration::from_secs(20);
+        let mut jitter = Jitter::from_state(1);
+        let mut sessions: Vec<_> = (0..1_000)
+            .map(|_| Session::new(Instant::from_origin(Duration::from_secs(7))))
+            .collect();
+        let mut times = Vec::new();
+        // All are pinged at one time, are answered at once, and so on.
+        for round in 0..100 {
+            let mut together = BTreeSet::new();
+            for session in &mut sessions {
+                let due = session.ping_at(interval);
+                let waited = due.saturating_since(session.last_received_at);
+                assert!(waited <= interval, "{waited:?}");
+                assert!(waited >= interval - interval / 32, "{waited:?}");
+                assert!(round > 0 || session.ping_nonce == 0);
+                session.start_ping(due, jitter.next_u64());
+                session.received(due + Duration::from_millis(1));
+                together.insert(due);
+            }
+            times.push(together.len());
+        }
+        assert_eq!(times[0], 1);
+        assert!(times[99] > 4, "{times:?}");
+        // As many at most as there are in an interval, whatever the number of connections.
+        assert!(times.iter().all(|it| *it <= 128), "{times:?}");
     }
 }

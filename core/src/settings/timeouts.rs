@@ -95,9 +95,9 @@ impl Default for Timeouts {
     serde(default, deny_unknown_fields)
 )]
 pub struct Keepalive {
-    /// A ping (RFC 6455 §5.5.2) is sent after this long without a received byte. Default: 20 s. Each
-    /// ping is a wake-up and a packet either way; many proxies drop connections that are silent for
-    /// 30 to 60 s.
+    /// A ping (RFC 6455 §5.5.2) is sent after this long without a received byte, or up to a 32nd of it earlier: then it leaves
+    /// together with those of other connections, so that many of them do not wake the process one by one. Default: 20 s. Each
+    /// ping is a packet either way; many proxies drop connections that are silent for 30 to 60 s.
     #[cfg_attr(feature = "serde", serde(with = "text::duration"))]
     pub interval: Duration,
     /// After this much longer without a received byte the socket is given up, and the connection dialled
