@@ -39,7 +39,7 @@ pub(crate) struct Arenas {
 }
 
 impl Arenas {
-    /// A batch for messages of about `len` bytes that lie in the next `ahead` bytes of a socket, with memory for at most
+    /// A batch to be [filled](Draft::fill) with messages of about `len` bytes that lie in the next `ahead` bytes of a socket, with memory for at most
     /// `bytes_max` bytes and `count_max` messages: one piece instead of many that double.
     pub(crate) fn draft(
         &mut self,
@@ -50,7 +50,7 @@ impl Arenas {
         let (bytes, count) = Contents::room_for(len, ahead, bounds);
         if bytes < BYTES_MIN {
             return match self.take_small(bytes) {
-                Some(draft) => draft.of_socket(generation),
+                Some(draft) => draft,
                 None => Draft::new(Contents::with_room(bytes, count), generation),
             };
         }

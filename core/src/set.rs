@@ -320,6 +320,7 @@ impl ConnectionSet {
     }
 
     /// The next thing to do. Ends with [`Output::Idle`]; drain to there after every change.
+    #[inline]
     pub fn poll_output(&mut self, now: Instant) -> Output {
         self.clamp(now);
         if let Some(output) = self.out.pop_front() {
@@ -422,6 +423,7 @@ impl ConnectionSet {
         slot.connection.as_deref()
     }
 
+    #[inline]
     fn clamp(&mut self, now: Instant) -> Instant {
         self.latest = self.latest.max(now);
         self.latest

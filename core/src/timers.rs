@@ -67,6 +67,7 @@ impl TimerHeap {
     }
 
     /// The earliest deadline and its slot.
+    #[inline]
     pub fn peek(&self) -> Option<(Instant, u32)> {
         self.heap.first().copied()
     }

@@ -4,12 +4,28 @@ use std::sync::Arc;
 
 use super::{Batch, Contents, LaneNumber, Shared};
 use crate::ids::ConnectionId;
+use crate::settings::BatchPolicy;
 use crate::time::Instant;
 
 /// A batch that can still change. Its place in memory is that of the batch which it becomes.
 #[derive(Debug)]
 pub(crate) struct Draft {
     batch: Batch,
+}
+
+/// What of a draft changes while messages come.
+#[derive(Debug)]
+pub(crate) struct Filling<'a> {
+    pub(crate) contents: &'a mut Contents,
+    /// It is not to wait for more.
+    pub(crate) is_urgent: &'a mut bool,
+}
+
+impl Filling<'_> {
+    /// If no more fits in, there is nothing to wait for.
+    pub(crate) fn note_fullness(&mut self, policy: &BatchPolicy) {
+        *self.is_urgent |= self.contents.is_full(policy);
+    }
 }
 
 impl Draft {
@@ -37,19 +53,27 @@ impl Draft {
     }
 
     /// A batch that is done with, emptied; `None` if anybody else has it.
-    pub(crate) fn of_spare(batch: Batch) -> Option<Self> {
-        let mut draft = batch.is_unshared().then_some(Self { batch })?;
-        let shared = draft.shared();
+    pub(crate) fn of_spare(mut batch: Batch) -> Option<Self> {
+        let shared = Arc::get_mut(&mut batch.shared)?;
         (shared.attempt, shared.first_failed_at, shared.letter) = (1, None, None);
         shared.is_urgent = false;
         shared.contents.empty();
-        Some(draft)
+        Some(Self { batch })
     }
 
-    /// The same, for a socket's messages.
-    pub(crate) fn of_socket(mut self, generation: u32) -> Self {
-        self.shared().generation = generation;
-        self
+    /// To fill it with what the socket of this generation brings: no other's messages are in it.
+    pub(crate) fn fill(&mut self, generation: u32) -> Filling<'_> {
+        let Shared {
+            generation: own,
+            contents,
+            is_urgent,
+            ..
+        } = self.shared();
+        *own = generation;
+        Filling {
+            contents,
+            is_urgent,
+        }
     }
 
     /// Messages of `batch` that are to be tried again.

@@ -14,7 +14,7 @@ use crate::time::Instant;
 
 pub use contents::Messages;
 pub(crate) use contents::{Contents, Found, MESSAGE_OVERHEAD};
-pub(crate) use draft::Draft;
+pub(crate) use draft::{Draft, Filling};
 pub(crate) use run::{Next, Pushed, Room};
 
 /// Messages of one connection in the order in which they arrived, in one contiguous buffer.

@@ -114,7 +114,10 @@ impl Connection {
             if goes_straight && in_place.is_none() {
                 let run = session.decoder.run(&limits, rest);
                 rest = self.receive_run(step, run);
-                if rest.is_empty() || self.inbound.is_full(&bounds) {
+                if rest.is_empty() {
+                    return bytes.len();
+                }
+                if self.inbound.is_full(&bounds) {
                     continue;
                 }
             }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::arenas::Arenas;
-use crate::batch::{Draft, MessageRef, Next, Pushed, Room};
+use crate::batch::{Draft, Filling, MessageRef, Next, Pushed, Room};
 use crate::settings::{BatchPolicy, IdleFlush};
 use crate::time::Instant;
 
@@ -47,7 +47,7 @@ impl Lane {
         generation: u32,
         message: MessageRef<'_>,
         arenas: &mut Arenas,
-    ) {
+    ) -> Filling<'_> {
         let len = message.as_bytes().len();
         if let Some(growing) = &self.growing {
             let contents = growing.contents();
@@ -63,14 +63,13 @@ impl Lane {
             let bounds = (policy.bytes_max.min(left), policy.count_max);
             arenas.draft(generation, (len, ahead), bounds)
         });
-        let contents = growing.contents_mut();
+        let mut filling = growing.fill(generation);
+        let contents = &mut filling.contents;
         let bytes_max = contents.bytes().saturating_add(left);
         contents.make_room(len, policy.bytes_max.min(bytes_max));
         contents.push(message);
-        // No more fits in: there is nothing to wait for.
-        if contents.is_full(policy) {
-            growing.mark_urgent();
-        }
+        filling.note_fullness(policy);
+        filling
     }
 
     /// Appends messages of one socket, as many as `next` has and `room` allows.
@@ -89,21 +88,16 @@ impl Lane {
             let seq = run.seq + u64::from(pushed.items);
             let message = MessageRef::new(kind, payload, seq, run.at);
             let left = room.bytes - pushed.bytes;
-            self.push(policy, (left, ahead), run.generation, message, arenas);
+            let mut filling = self.push(policy, (left, ahead), run.generation, message, arenas);
             pushed.items += 1;
             pushed.bytes += payload.len();
-            let Some(growing) = &mut self.growing else {
-                break;
-            };
-            let contents = growing.contents_mut();
             let left = room.after(pushed);
+            let contents = &mut filling.contents;
             let easy;
             (easy, hard) = contents.push_easy(policy, (seq + 1, run.at), left, &mut next);
             pushed.items += easy.items;
             pushed.bytes += easy.bytes;
-            if contents.is_full(policy) {
-                growing.mark_urgent();
-            }
+            filling.note_fullness(policy);
         }
         pushed
     }
