@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
 use clap::{Parser, Subcommand};
-use ropewalk_benches::compare::{Machine, Measure, ROWS, Report, Row, markdown, run};
+use ropewalk_benches::compare::{Machine, Measure, ROWS, Report, Rounds, Row, markdown, run};
 use ropewalk_benches::contestants::{Contestant, Problem, on_one_thread};
 use ropewalk_benches::paste::paste;
 use ropewalk_benches::{measure, peer};
@@ -35,7 +35,8 @@ struct Arguments {
     /// Writes one JSON object with the machine, the command and every round, in place of tables.
     #[arg(long)]
     json: bool,
-    /// Pastes the tables into this file as well, where a row's name is marked: `benches/RESULTS.md`.
+    /// Pastes the tables into this file as well, where a row's name is marked: `benches/RESULTS.md`. What is said of the machine there
+    /// is replaced if all rows were measured.
     #[arg(long)]
     markdown: Option<PathBuf>,
     /// Prints the names of the rows and what they are, and measures nothing.
@@ -133,7 +134,7 @@ fn compare(arguments: &Arguments) -> Result<(), Problem> {
             eprintln!("{:16} {:34} {}", row.name, who.name(), values.join(", "));
         })?;
         if !arguments.json {
-            println!("{}", markdown(&rounds));
+            println!("{}", markdown(&rounds, &report.machine.day));
         }
         report.rows.push(rounds);
     }
@@ -141,9 +142,14 @@ fn compare(arguments: &Arguments) -> Result<(), Problem> {
         println!("{}", serde_json::to_string(&report)?);
     }
     if let Some(file) = &arguments.markdown {
-        let mut texts = vec![("compare".to_owned(), report.machine.to_string())];
         let rows = report.rows.iter();
-        texts.extend(rows.map(|rounds| (rounds.row.to_owned(), markdown(rounds))));
+        let text = |rounds: &Rounds| markdown(rounds, &report.machine.day);
+        let mut texts: Vec<_> = rows
+            .map(|rounds| (rounds.row.to_owned(), text(rounds)))
+            .collect();
+        if report.rows.len() == ROWS.len() {
+            texts.push(("compare".to_owned(), report.machine.to_string()));
+        }
         paste(file, &texts)?;
     }
     Ok(())

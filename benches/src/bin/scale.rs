@@ -40,6 +40,9 @@ struct Arguments {
     /// Up to how many connections.
     #[arg(long, default_value = "15000")]
     to: usize,
+    /// Only the chart of this name, or the charts whose names contain it: `cost`, `memory`, `wake-ups-5s`, `wake-ups-20s`, `timers`.
+    #[arg(long, default_value = "")]
+    chart: String,
     /// How often the processor time is measured; the median counts.
     #[arg(long, default_value = "1")]
     rounds: NonZeroUsize,
@@ -121,8 +124,11 @@ fn scale(arguments: &Arguments) -> Result<(), Problem> {
     let report = Report {
         machine: Machine::this(),
         command: command_line(),
-        charts: measure_all(&sizes, arguments.rounds.get())?,
+        charts: measure_all(&sizes, arguments.rounds.get(), &arguments.chart)?,
     };
+    if report.charts.is_empty() {
+        return Err(format!("no chart's name contains `{}`", arguments.chart).into());
+    }
     if arguments.json {
         println!("{}", serde_json::to_string(&report)?);
     } else {
@@ -132,10 +138,17 @@ fn scale(arguments: &Arguments) -> Result<(), Problem> {
         }
     }
     if let Some(file) = &arguments.markdown {
-        let head = format!("{}\n\n    {}", report.machine, report.command);
-        let mut texts = vec![("scale".to_owned(), head)];
+        let text = |chart: &Chart| {
+            let (table, day) = (chart.markdown(), &report.machine.day);
+            format!("{table}\n`{}`, {day}\n", report.command)
+        };
         let charts = report.charts.iter();
-        texts.extend(charts.map(|chart| (chart.name.clone(), chart.markdown())));
+        let mut texts: Vec<_> = charts
+            .map(|chart| (chart.name.clone(), text(chart)))
+            .collect();
+        if arguments.chart.is_empty() {
+            texts.push(("scale".to_owned(), report.machine.to_string()));
+        }
         paste(file, &texts)?;
     }
     if let Some(directory) = &arguments.svg {
@@ -147,14 +160,15 @@ fn scale(arguments: &Arguments) -> Result<(), Problem> {
     Ok(())
 }
 
-fn measure_all(sizes: &[usize], rounds: usize) -> Result<Vec<Chart>, Problem> {
+fn measure_all(sizes: &[usize], rounds: usize, name: &str) -> Result<Vec<Chart>, Problem> {
     let trace = Trace::if_possible();
     if trace == Trace::Off {
         eprintln!("there is no strace here: how often processes wait is not counted");
     }
     let program = std::env::current_exe()?;
     let mut measured = Vec::new();
-    for jobs in plan(sizes, rounds, &INTERVALS, trace) {
+    for mut jobs in plan(sizes, rounds, &INTERVALS, trace) {
+        jobs.retain(|job| chart_of(job.work).contains(name));
         for (job, done) in together(&program, &jobs)? {
             eprintln!("{:22} {:?}", job.who.name(), job.work);
             measured.push((job, done));
@@ -164,8 +178,32 @@ fn measure_all(sizes: &[usize], rounds: usize) -> Result<Vec<Chart>, Problem> {
     let wake_ups = INTERVALS.map(|interval| wake_ups(&measured, interval));
     // Small fleets are not watched for as long as the default interval is.
     charts.extend(wake_ups.into_iter().filter(|chart| chart.series.len() > 1));
-    charts.push(timers());
+    if TIMERS.contains(name) {
+        charts.push(timers());
+    }
+    charts.retain(|chart| chart.name.contains(name));
     Ok(charts)
+}
+
+/// The chart that is about the deadlines of the core alone.
+const TIMERS: &str = "timers";
+
+/// The name of the chart that is about this work.
+fn chart_of(work: Work) -> String {
+    match work {
+        Work::Idle { .. } => "memory".to_owned(),
+        Work::Pinged { every_seconds, .. } => format!("wake-ups-{every_seconds}s"),
+        Work::Paced { .. }
+        | Work::Receive { .. }
+        | Work::HandOver { .. }
+        | Work::Inflate { .. }
+        | Work::ReceiveTls { .. }
+        | Work::Send { .. }
+        | Work::Deflate { .. }
+        | Work::Echo { .. }
+        | Work::Connect { .. }
+        | Work::Recover { .. } => "cost".to_owned(),
+    }
 }
 
 /// What to type to do this again.

@@ -19,8 +19,8 @@ pub struct Report {
     pub rows: Vec<Rounds>,
 }
 
-/// One row as a table, with its command: for each measure the median, the best and the worst round, and the ratio to the best peer.
-pub fn markdown(rounds: &Rounds) -> String {
+/// One row as a table, with its command and the day: for each measure the median, the best and the worst round, and the ratio to the best peer.
+pub fn markdown(rounds: &Rounds, day: &str) -> String {
     let mut text = format!("### {}\n\n|", rounds.title);
     let measures = rounds.contestants.first();
     let measures = measures.map_or(&[][..], |first| &first.summaries);
@@ -57,7 +57,7 @@ pub fn markdown(rounds: &Rounds) -> String {
     let times = rounds.contestants.first().map_or(0, |it| it.rounds.len());
     let _ = writeln!(
         text,
-        "\n`cargo run --release -p ropewalk-benches --bin compare -- --row {} --rounds {times}`",
+        "\n`cargo run --release -p ropewalk-benches --bin compare -- --row {} --rounds {times}`, {day}",
         rounds.row
     );
     text
