@@ -39,6 +39,10 @@ impl Budget {
         self.bytes = self.bytes.saturating_sub(bytes);
     }
 
+    pub(crate) fn has_bytes(&self) -> bool {
+        self.bytes > 0
+    }
+
     pub(crate) fn left(&self, now: Instant) -> Left {
         self.left_of(now, TIME)
     }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use ropewalk_core::{ConnectionId, SocketId};
 
-use crate::application::BoxFuture;
+use crate::application::{BoxFuture, guard};
 use crate::mailbox::Mailbox;
 use crate::ready::Queued;
 use crate::runtime::Socket;
@@ -201,6 +201,14 @@ pub(crate) enum Stream<S> {
     Application(Box<dyn Socket>),
 }
 
+/// Polls what may be the application's code. A panic there is that socket's error and nobody else's.
+pub(crate) fn caught<T>(poll: impl FnOnce() -> Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    guard(poll).unwrap_or_else(|panicked| {
+        let words = format!("the transport {panicked}");
+        Poll::Ready(Err(io::Error::other(words)))
+    })
+}
+
 impl<S: Socket> Stream<S> {
     pub(crate) fn poll_read(
         &mut self,
@@ -209,14 +217,14 @@ impl<S: Socket> Stream<S> {
     ) -> Poll<io::Result<usize>> {
         match self {
             Self::Runtime(socket) => socket.poll_read(cx, buffer),
-            Self::Application(socket) => socket.poll_read(cx, buffer),
+            Self::Application(socket) => caught(|| socket.poll_read(cx, buffer)),
         }
     }
 
     pub(crate) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Runtime(socket) => socket.poll_readable(cx),
-            Self::Application(socket) => socket.poll_readable(cx),
+            Self::Application(socket) => caught(|| socket.poll_readable(cx)),
         }
     }
 
@@ -227,14 +235,14 @@ impl<S: Socket> Stream<S> {
     ) -> Poll<io::Result<usize>> {
         match self {
             Self::Runtime(socket) => socket.poll_write(cx, slices),
-            Self::Application(socket) => socket.poll_write(cx, slices),
+            Self::Application(socket) => caught(|| socket.poll_write(cx, slices)),
         }
     }
 
     pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Runtime(socket) => socket.poll_shutdown(cx),
-            Self::Application(socket) => socket.poll_shutdown(cx),
+            Self::Application(socket) => caught(|| socket.poll_shutdown(cx)),
         }
     }
 }

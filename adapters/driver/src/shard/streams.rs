@@ -6,15 +6,14 @@ use std::task::{Context, Poll, ready};
 use ropewalk_core::{Input, Instant, SocketId, TransportError, TransportErrorKind};
 
 use super::Shard;
-use crate::application::guard;
 use crate::budget::{Left, WRITE_QUANTUM};
 use crate::runtime::{Runtime, SelfConnect};
-use crate::slots::{Open, Reading, Work, Writing};
+use crate::slots::{Open, Reading, Work, Writing, caught};
 
 /// So little that it is quickly read and dealt with.
 const LITTLE_BYTES: usize = 4 << 10;
 /// So many sockets that bring little are read before that is dealt with: what is done many times in a row is done faster.
-const READS_MAX: usize = 8;
+const READS_MAX: usize = 64;
 
 /// What comes after a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,7 +134,11 @@ impl<R: Runtime> Shard<R> {
             then = Then::Reads;
         }
         match self.read(now, index, socket) {
-            Read::Deferred(..=LITTLE_BYTES) if self.reads.len() < READS_MAX => return then,
+            Read::Deferred(..=LITTLE_BYTES)
+                if self.reads.len() < READS_MAX && self.budget.has_bytes() =>
+            {
+                return then;
+            }
             Read::Done | Read::Deferred(_) => {}
             Read::More => self.slots.schedule(index),
             Read::End => {
@@ -160,7 +163,7 @@ impl<R: Runtime> Shard<R> {
             let mut cx = Context::from_waker(waker);
             let Some(transmit) = self.set.transmit(now, socket) else {
                 break match open.writing {
-                    Writing::Ending => match caught(|| open.stream.poll_shutdown(&mut cx)) {
+                    Writing::Ending => match open.stream.poll_shutdown(&mut cx) {
                         Poll::Pending => Ok(()),
                         Poll::Ready(result) => {
                             open.writing = Writing::Ended;
@@ -174,7 +177,7 @@ impl<R: Runtime> Shard<R> {
                     Writing::Ended => Ok(()),
                 };
             };
-            match caught(|| open.stream.poll_write(&mut cx, &transmit.slices())) {
+            match open.stream.poll_write(&mut cx, &transmit.slices()) {
                 Poll::Ready(Ok(0)) => break Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(bytes)) => {
                     transmit.advance(bytes);
@@ -240,14 +243,14 @@ impl<R: Runtime> Shard<R> {
         }
         let mut cx = Context::from_waker(waker);
         // A short read has emptied the socket, if the socket is one that can tell.
-        let mut read_once = || {
+        let mut read_once = || -> Poll<io::Result<_>> {
             let bytes = ready!(open.stream.poll_read(&mut cx, buffer))?;
             let is_short = (1..bytes_max).contains(&bytes);
             let is_drained = is_short && open.stream.poll_readable(&mut cx).is_pending();
             Poll::Ready(Ok((bytes, is_drained)))
         };
         let (bytes, is_drained) = loop {
-            match caught(&mut read_once) {
+            match read_once() {
                 Poll::Ready(Ok((0, _))) => {
                     open.reading = Reading::Ended;
                     return Read::End;
@@ -294,12 +297,4 @@ impl<S> Open<S> {
             Writing::Ending | Writing::Ended => self.writing,
         };
     }
-}
-
-/// Polls what may be the application's code. A panic there is that socket's error and nobody else's.
-fn caught<T>(poll: impl FnOnce() -> Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-    guard(poll).unwrap_or_else(|panicked| {
-        let words = format!("the transport {panicked}");
-        Poll::Ready(Err(io::Error::other(words)))
-    })
 }
