@@ -22,6 +22,26 @@ type Function<A, T> = Arc<dyn Fn(A) -> BoxFuture<T> + Send + Sync>;
 #[derive(Clone)]
 pub(crate) struct Process(pub(crate) Function<Batch, Judged>);
 
+/// What the application put into a function, which goes with whoever has it last: a panic then harms nobody.
+pub(crate) struct Kept<F>(Option<F>);
+
+impl<F> Kept<F> {
+    pub(crate) fn new(function: F) -> Self {
+        Self(Some(function))
+    }
+
+    pub(crate) fn function(&self) -> &F {
+        self.0.as_ref().expect("it is there until it is dropped")
+    }
+}
+
+impl<F> Drop for Kept<F> {
+    fn drop(&mut self) {
+        // The panic hook has told of it; nobody waits for more.
+        drop(guard(|| drop(self.0.take())));
+    }
+}
+
 /// A request provider.
 #[derive(Clone)]
 pub(crate) struct Provide(pub(crate) Function<u32, Result<AttemptRequest, Box<str>>>);

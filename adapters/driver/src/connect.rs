@@ -19,7 +19,7 @@ use ropewalk_core::{
     Urgent,
 };
 
-use crate::application::{Process, Provide, Transport, guard};
+use crate::application::{Kept, Process, Provide, Transport, guard};
 use crate::runtime::Socket;
 
 /// A connection to be opened: where to, what to say first, what to do with its messages, and every
@@ -295,9 +295,10 @@ impl Connect {
         self
     }
 
-    /// Gives every batch to `processor`, which returns a verdict on each message. It runs in a task of its
-    /// own, one call at a time unless [`per_key`](Self::per_key) or [`unordered`](Self::unordered) allow more, and waits for nobody else's.
-    /// A panic rejects its batch.
+    /// Gives every batch to `processor`, which returns a verdict on each message: one call at a time unless
+    /// [`per_key`](Self::per_key) or [`unordered`](Self::unordered) allow more. It waits for nobody else's: calls run beside the
+    /// shard, as many at once as the runtime has threads, and one that waits for something goes on in a task of its own. Its future is
+    /// perhaps polled in another task than at first. A panic rejects its batch.
     ///
     /// A call that is still running when the connection has ended for good is dropped where it waits.
     #[must_use]
@@ -305,7 +306,8 @@ impl Connect {
     where
         F: Future<Output = Judged> + Send + 'static,
     {
-        let process = move |batch| Box::pin(processor(batch)) as _;
+        let processor = Kept::new(processor);
+        let process = move |batch| Box::pin(processor.function()(batch)) as _;
         self.process = Some(Process(Arc::new(process)));
         self
     }
@@ -317,8 +319,8 @@ impl Connect {
     /// without a key are in order, too. Called like [`decode`](Self::decode), and of no effect without
     /// a processor.
     ///
-    /// The calls share one task: they overlap where they wait. What keeps a processor's core busy belongs into a task or thread
-    /// that the call waits for.
+    /// Calls overlap where they wait, and on as many threads as the runtime has. What keeps all of these busy for long belongs into a
+    /// thread of its own that the call waits for.
     #[must_use]
     pub fn per_key<K: Hash>(
         mut self,
@@ -329,8 +331,7 @@ impl Connect {
         self
     }
 
-    /// Lets calls of the processor run at once, with messages in any order. They share a task, as those of
-    /// [`per_key`](Self::per_key).
+    /// Lets calls of the processor run at once, with messages in any order; else as [`per_key`](Self::per_key).
     #[must_use]
     pub fn unordered(mut self) -> Self {
         self.settings_mut().processor.order = Order::None;

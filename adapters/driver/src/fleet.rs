@@ -258,13 +258,14 @@ impl<R: Runtime> FleetBuilder<R> {
         };
         let seeds = (0..shards).map(seed).collect::<Result<_, _>>()?;
         Ok(Fleet {
-            scope: Scope::new(Plan {
+            scope: Scope::new::<R>(Plan {
                 seeds,
                 limits: self.admission,
                 events_max: self.events_max,
                 letters: self.letters,
                 store: self.store,
                 processor_calls_max: self.processor_calls_max,
+                cores: processors(),
             })
             .map_err(FleetError::Thread)?,
             runtime: PhantomData,

@@ -57,7 +57,7 @@ impl ConnectionHandle {
     /// ended and everything it had received was taken. Waiting says that the batch before is done with.
     ///
     /// Cancel safe: a batch that comes after the wait was dropped is there for the next one. A connection
-    /// with a processor has no batches for anybody else: they are then shared with it in no particular way.
+    /// with a processor has no batches for anybody else: this then waits for its end.
     pub async fn next_batch(&self) -> Option<Batch> {
         next_batch(&self.link).await
     }
@@ -144,7 +144,7 @@ impl Stream for ConnectionHandle {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Batch>> {
         let Self { link, key, .. } = &mut *self;
-        link.poll_batch(key, cx, 1)
+        link.poll_batch(key, cx)
     }
 }
 
@@ -173,7 +173,7 @@ impl fmt::Debug for ConnectionHandle {
 
 async fn next_batch(link: &Arc<Link>) -> Option<Batch> {
     let mut wait = Wait { link, key: None };
-    poll_fn(move |cx| link.poll_batch(&mut wait.key, cx, 1)).await
+    poll_fn(move |cx| link.poll_batch(&mut wait.key, cx)).await
 }
 
 /// A wait that leaves nothing behind.

@@ -19,21 +19,22 @@
 //! Connections are spread over shards, one task each, and stay where they are. A shard owns its
 //! connections' state machines and sockets without a lock; each socket wakes it with a waker of its own, so
 //! that what a wake-up costs does not depend on how many sockets there are. Nothing polls on an interval. A
-//! shard works for about 200 µs or 1 MiB at a time, whichever comes first, and then lets others run.
-//! Processors and request providers run in tasks of their own; decoders and other hooks run in the shard.
+//! shard works for about 200 µs or 128 KiB at a time, whichever comes first, and then lets others run.
+//! Processors are called by a few tasks beside each shard, and a call that waits for something goes on in one of its own, as request
+//! providers do; decoders and other hooks run in the shard.
 
 #![forbid(unsafe_code)]
 
 mod application;
 mod batches;
 mod budget;
-mod calls;
 mod clock;
 mod connect;
 mod events;
 mod fleet;
 mod gate;
 mod handle;
+mod jobs;
 mod letters;
 mod link;
 mod mailbox;

@@ -3,14 +3,13 @@
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::{Context, Poll};
 
-use ropewalk_core::{
-    Batch, ConnectionId, ConnectionReport, Consumer, Instant, Judged, Shutdown, State,
-};
+use ropewalk_core::{Batch, ConnectionId, ConnectionReport, Consumer, Instant, Shutdown, State};
 
 use ropewalk_core::settings::{OutboundSettings, Overflow};
 
 use crate::batches::Batches;
 use crate::clock::Clock;
+use crate::jobs::Jobs;
 use crate::mailbox::{Command, Mailbox};
 use crate::report::{Ledger, NamedReport};
 use crate::room::{Room, Then};
@@ -33,6 +32,7 @@ pub(crate) struct Link {
 pub(crate) struct Home {
     pub(crate) clock: Clock,
     pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) jobs: Arc<Jobs>,
     pub(crate) ledger: Arc<Ledger>,
 }
 
@@ -56,9 +56,9 @@ enum Life {
     Ended(Option<Box<ConnectionReport>>),
 }
 
-/// Whether the consumer gets batches.
+/// Whether whoever takes a connection's batches gets any.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Processing {
+pub(crate) enum Processing {
     #[default]
     Runs,
     Paused,
@@ -72,10 +72,10 @@ pub(crate) enum Settled {
     Ask,
 }
 
-/// The batches that the shard handed over and the consumer has not taken, and how many more were asked for.
+/// The batches that the shard handed over and no puller has taken, and whether another was asked for.
 #[derive(Debug, Default)]
 struct Inbox {
-    asked: u16,
+    is_asked: bool,
     batches: Batches,
 }
 
@@ -99,17 +99,6 @@ impl Link {
 }
 
 impl Shared {
-    /// What the shard is to be told of a batch with its verdicts.
-    fn take_back(&mut self, judged: Judged) -> Command {
-        match (self.processing, &self.life) {
-            (Processing::Runs, Life::Runs) => {
-                self.inbox.asked = self.inbox.asked.saturating_add(1);
-                Command::JudgedAndAsk(judged)
-            }
-            (Processing::Runs | Processing::Paused, _) => Command::Judged(judged),
-        }
-    }
-
     /// The next batch that is here; `None` once all have been taken and no more will come.
     fn poll_batch(&mut self) -> Poll<Option<Batch>> {
         match (self.processing, &self.life) {
@@ -167,12 +156,22 @@ impl Link {
     }
 
     /// Hands out no more batches. One that was asked for may still come, and waits.
-    pub(crate) fn pause_processing(&self) {
-        self.lock().processing = Processing::Paused;
+    pub(crate) fn pause_processing(self: &Arc<Self>) {
+        match self.consumer {
+            Consumer::Pull => self.lock().processing = Processing::Paused,
+            Consumer::Process => {
+                self.home.jobs.change();
+                self.tell(Command::PauseProcessing(Arc::clone(self)));
+            }
+        }
     }
 
     /// Hands out batches again.
-    pub(crate) fn resume_processing(&self) {
+    pub(crate) fn resume_processing(self: &Arc<Self>) {
+        match self.consumer {
+            Consumer::Pull => {}
+            Consumer::Process => return self.tell(Command::ResumeProcessing(Arc::clone(self))),
+        }
         let mut shared = self.lock();
         shared.processing = Processing::Runs;
         let wake = shared.waiters.take();
@@ -180,26 +179,24 @@ impl Link {
         wake.wake();
     }
 
-    /// The next batch; `None` when the connection has ended and all its batches were taken. `places` is how
-    /// many the consumer would take now.
+    /// The next batch for a puller; `None` when the connection has ended and all its batches were taken.
     pub(crate) fn poll_batch(
         self: &Arc<Self>,
         key: &mut Key,
         cx: &Context<'_>,
-        places: u16,
     ) -> Poll<Option<Batch>> {
         let mut shared = self.lock();
         match shared.poll_batch() {
             Poll::Ready(batch) => return Poll::Ready(batch),
             Poll::Pending => shared.waiters.wait(key, cx),
         }
-        let unasked = match shared.processing {
-            Processing::Runs => places.saturating_sub(shared.inbox.asked),
-            Processing::Paused => 0,
+        let is_wanted = match (self.consumer, shared.processing) {
+            (Consumer::Pull, Processing::Runs) => !shared.inbox.is_asked,
+            (Consumer::Pull, Processing::Paused) | (Consumer::Process, _) => false,
         };
-        shared.inbox.asked += unasked;
+        shared.inbox.is_asked |= is_wanted;
         drop(shared);
-        for _ in 0..unasked {
+        if is_wanted {
             self.tell(Command::Ask(Arc::clone(self)));
         }
         Poll::Pending
@@ -210,40 +207,15 @@ impl Link {
     /// puller that will not pull again. Whether there is something to tell the core.
     pub(crate) fn settle(&self) -> Settled {
         let mut shared = self.lock();
-        let Inbox { asked, batches } = &shared.inbox;
-        let is_idle = *asked == 0 && batches.is_empty();
+        let Inbox { is_asked, batches } = &shared.inbox;
+        let is_idle = !is_asked && batches.is_empty();
         match (self.consumer, &shared.life) {
             (Consumer::Pull, Life::Runs) if is_idle => {
-                shared.inbox.asked = 1;
+                shared.inbox.is_asked = true;
                 Settled::Ask
             }
             (Consumer::Pull | Consumer::Process, _) => Settled::Already,
         }
-    }
-
-    /// Returns a batch with its verdicts. That leaves a place for another, which is asked for with the same command unless processing is
-    /// paused.
-    pub(crate) fn judged(&self, judged: Judged) {
-        let command = self.lock().take_back(judged);
-        self.tell(command);
-    }
-
-    /// [`judged`](Self::judged), and then the next batch if it is here: it is asked for already.
-    pub(crate) fn poll_judged(
-        &self,
-        judged: Judged,
-        key: &mut Key,
-        cx: &Context<'_>,
-    ) -> Poll<Option<Batch>> {
-        let mut shared = self.lock();
-        let command = shared.take_back(judged);
-        let next = shared.poll_batch();
-        if next.is_pending() {
-            shared.waiters.wait(key, cx);
-        }
-        drop(shared);
-        self.tell(command);
-        next
     }
 
     /// The report, once the connection has ended: `None` if its shard was dropped first.
@@ -291,9 +263,10 @@ impl Link {
         self.id.get().copied()
     }
 
+    /// Hands a batch to whoever pulls.
     pub(crate) fn deliver(&self, batch: Batch) {
         let mut shared = self.lock();
-        shared.inbox.asked = shared.inbox.asked.saturating_sub(1);
+        shared.inbox.is_asked = false;
         shared.inbox.batches.push_back(batch);
         let wake = shared.waiters.take();
         drop(shared);

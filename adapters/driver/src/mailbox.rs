@@ -5,14 +5,14 @@ use std::collections::vec_deque::IntoIter;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use ropewalk_core::admission::{RequestId, Stage};
-use ropewalk_core::{AttemptRequest, Config, ConnectionId, Instant, Judged, Shutdown, Target};
+use ropewalk_core::{AttemptRequest, Config, ConnectionId, Instant, Shutdown, Target};
 
-use crate::application::{Provide, Transport};
+use crate::application::{Process, Provide, Transport};
+use crate::jobs::Done;
 use crate::link::Link;
 use crate::oneshot::Promise;
 use crate::ready::ReadyList;
 use crate::room::Post;
-use crate::scoped::Scoped;
 use crate::snapshot::Snapshot;
 use crate::store::StoredLetter;
 
@@ -48,10 +48,13 @@ pub(crate) enum Command {
     Send(Arc<Link>),
     /// These were taken out of it.
     SendRest(Arc<Link>, IntoIter<Post>),
+    /// A puller wants a batch.
     Ask(Arc<Link>),
-    Judged(Judged),
-    /// The same, and the next batch is asked for.
-    JudgedAndAsk(Judged),
+    /// Left by nobody: what the shard was told behind all that had been left here before.
+    Done(Done),
+    /// [`Jobs::change`](crate::jobs::Jobs::change) was called for this.
+    PauseProcessing(Arc<Link>),
+    ResumeProcessing(Arc<Link>),
     Provided {
         connection: ConnectionId,
         generation: u32,
@@ -81,7 +84,7 @@ pub(crate) enum Command {
 impl Command {
     /// Whether it is obeyed in less time than it takes to look at the clock a few times.
     pub(crate) fn is_quick(&self) -> bool {
-        matches!(self, Self::Judged(judged) | Self::JudgedAndAsk(judged) if judged.refusals().is_empty())
+        matches!(self, Self::Done(done) if done.is_quick())
     }
 }
 
@@ -93,7 +96,7 @@ pub(crate) struct Opening {
     pub(crate) config: Arc<Config>,
     pub(crate) provide: Option<Provide>,
     pub(crate) transport: Option<Transport>,
-    pub(crate) worker: Option<Scoped>,
+    pub(crate) process: Option<Process>,
 }
 
 impl Mailbox {

@@ -13,13 +13,12 @@ use crate::connect::Checked;
 use crate::events::Ring;
 use crate::gate::Gate;
 use crate::handle::ConnectionHandle;
+use crate::jobs::Jobs;
 use crate::letters::{LetterBounds, Tray};
 use crate::link::{Home, Link};
 use crate::mailbox::{Command, Mailbox, Opening};
-use crate::process::Worker;
 use crate::report::{Ledger, Report};
 use crate::runtime::Runtime;
-use crate::scoped::Scoped;
 use crate::shard::Shard;
 use crate::store::{Keeper, LetterStore, StoreQueue};
 
@@ -61,6 +60,7 @@ pub(crate) struct Plan {
     pub(crate) letters: LetterBounds,
     pub(crate) store: Option<(Box<dyn LetterStore>, StoreQueue)>,
     pub(crate) processor_calls_max: NonZeroU32,
+    pub(crate) cores: usize,
 }
 
 /// Owns tasks and connections: dropping it ends them.
@@ -70,16 +70,20 @@ pub(crate) struct Scope(Arc<Common>);
 impl Scope {
     /// # Errors
     /// The system gives no thread for the store.
-    pub(crate) fn new(plan: Plan) -> io::Result<Self> {
+    pub(crate) fn new<R: Runtime>(plan: Plan) -> io::Result<Self> {
         let clock = Clock::start();
         let ledger = Arc::default();
-        let berth = |seed| Berth {
-            home: Arc::new(Home {
-                clock,
-                mailbox: Arc::default(),
-                ledger: Arc::clone(&ledger),
-            }),
-            seed: Mutex::new(Some(seed)),
+        let berth = |seed| {
+            let mailbox = Arc::<Mailbox>::default();
+            Berth {
+                home: Arc::new(Home {
+                    clock,
+                    jobs: Jobs::new(Arc::clone(&mailbox), plan.cores, |runner| R::spawn(runner)),
+                    mailbox,
+                    ledger: Arc::clone(&ledger),
+                }),
+                seed: Mutex::new(Some(seed)),
+            }
         };
         let berths: Vec<_> = plan.seeds.into_iter().map(berth).collect();
         let mailboxes = berths.iter().map(|berth| Arc::clone(&berth.home.mailbox));
@@ -134,39 +138,27 @@ impl Scope {
         }
         let seed = berth.lock_seed().take();
         if let Some(seed) = seed {
-            let mailbox = Arc::clone(&berth.home.mailbox);
+            let home = &berth.home;
             R::spawn_shard(Shard::<R>::new(
                 berth_number,
                 seed,
                 Arc::clone(common),
-                mailbox,
+                home,
             ));
         }
-        let processor = settings.processor;
-        let worker = connect.process.map(|process| {
-            let scoped = Scoped::new();
-            let worker = Worker::new(Arc::clone(&link), process, &processor);
-            let task = scoped.leashed(worker);
-            (scoped, task)
-        });
-        let (scoped, task) = worker.unzip();
         let opening = Opening {
             link: Arc::clone(&link),
             target: connect.target,
             config: connect.config,
             provide: connect.provide,
             transport: connect.transport,
-            worker: scoped,
+            process: connect.process,
         };
         if link.command(Command::Open(Box::new(opening))).is_err() {
             link.end(None);
         }
         if let Some(keeper) = &common.keeper {
             keeper.opened(&link);
-        }
-        // Only now, so that nothing it asks for can overtake the connection's beginning.
-        if let Some(task) = task {
-            R::spawn(task);
         }
         handle
     }

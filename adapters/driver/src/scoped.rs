@@ -34,6 +34,11 @@ impl Scoped {
         }
     }
 
+    /// Whether the task has ended and is gone.
+    pub(crate) fn is_over(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
     pub(crate) fn spawn<R: Runtime>(future: impl Future<Output = ()> + Send + 'static) -> Self {
         let scoped = Self::new();
         R::spawn(scoped.leashed(Box::pin(future)));
@@ -80,6 +85,9 @@ impl<F: Future<Output = ()> + Unpin> Future for Leashed<F> {
         if poll.is_ready() {
             *future = None;
             *left = None;
+            // The hold may last for long, and is not to keep what is left of the task.
+            let before = leash.lock().take();
+            drop(before);
         }
         poll
     }

@@ -194,7 +194,7 @@ impl WebSocket {
                 }
                 self.batch = None;
             }
-            match ready!(self.link.poll_batch(&mut self.read_key, cx, 1)) {
+            match ready!(self.link.poll_batch(&mut self.read_key, cx)) {
                 Some(batch) => self.batch = Some((batch, 0)),
                 None => return Poll::Ready(self.end().map(Err)),
             }
@@ -262,7 +262,7 @@ impl WebSocket {
             self.link.remove(Shutdown::Graceful { deadline });
         }
         written?;
-        while ready!(self.link.poll_batch(&mut self.close_key, cx, 1)).is_some() {}
+        while ready!(self.link.poll_batch(&mut self.close_key, cx)).is_some() {}
         Poll::Ready(Ok(()))
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::vec_deque::IntoIter;
 use std::sync::Arc;
 
-use ropewalk_core::{ConnectionId, Input, Instant, Report, SendError, Shutdown};
+use ropewalk_core::{ConnectionId, Consumer, Input, Instant, Report, SendError, Shutdown};
 
 use super::Shard;
 use super::member::{Helper, Member, Sockets};
@@ -34,8 +34,13 @@ impl<R: Runtime> Shard<R> {
                     self.set.handle(now, Input::Ask { connection });
                 }
             }
-            Command::Judged(judged) => self.set.handle(now, Input::Judged(judged)),
-            Command::JudgedAndAsk(judged) => self.set.handle(now, Input::JudgedAndAsk(judged)),
+            Command::Done(done) => self.conclude(now, done),
+            Command::PauseProcessing(link) => self.pause_processing(link.id()),
+            Command::ResumeProcessing(link) => {
+                if let Some(connection) = link.id() {
+                    self.resume_processing(now, connection);
+                }
+            }
             Command::Provided {
                 connection,
                 generation,
@@ -186,8 +191,9 @@ impl<R: Runtime> Shard<R> {
             config,
             provide,
             transport,
-            worker,
+            process,
         } = opening;
+        let settings = config.settings().processor;
         let id = self.set.insert(now, target, config, link.consumer);
         link.begin(id);
         if self.members.len() <= id.index() {
@@ -197,13 +203,16 @@ impl<R: Runtime> Shard<R> {
             id,
             link,
             helper: Helper::new(provide, transport),
-            _worker: worker,
+            pending: None,
             resolving: None,
             request: None,
             sockets: Sockets::default(),
             outcomes: Outcomes::default(),
             redriven: None,
         });
+        if let Some(process) = process {
+            self.begin_processing(now, id, process, &settings);
+        }
     }
 
     fn remove_all(&mut self, now: Instant, deadline: Instant) {
@@ -218,12 +227,15 @@ impl<R: Runtime> Shard<R> {
         }
     }
 
-    fn remove(&mut self, now: Instant, link: &Link, how: Shutdown) {
+    fn remove(&mut self, now: Instant, link: &Arc<Link>, how: Shutdown) {
         let Some(connection) = link.id() else {
             return;
         };
         // What a pause held back is to be processed before the end.
-        link.resume_processing();
+        match link.consumer {
+            Consumer::Pull => link.resume_processing(),
+            Consumer::Process => self.resume_processing(now, connection),
+        }
         // Whoever posted the first of these has perhaps not told yet, and this is the end of a later one's sender.
         self.pass_on(now, link, link.room.take_posted().into_iter());
         self.set.remove(now, connection, how);
@@ -250,8 +262,9 @@ pub(super) fn abandon(command: Command) {
         Command::Send(link) => link.room.abandon(),
         Command::SendRest(_, posted) => posted.for_each(Post::not_sent),
         Command::Ask(_)
-        | Command::Judged(_)
-        | Command::JudgedAndAsk(_)
+        | Command::Done(_)
+        | Command::PauseProcessing(_)
+        | Command::ResumeProcessing(_)
         | Command::Provided { .. }
         | Command::Remove(..)
         | Command::RemoveAll(_)

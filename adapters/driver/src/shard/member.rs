@@ -6,6 +6,7 @@ use ropewalk_core::admission::RequestId;
 use ropewalk_core::{ConnectionId, SocketId};
 
 use super::outcomes::Outcomes;
+use super::processing::Pending;
 use super::redriving::Redriven;
 use crate::application::{Provide, Transport};
 use crate::link::Link;
@@ -17,8 +18,8 @@ pub(super) struct Member {
     pub(super) link: Arc<Link>,
     /// What the application does for each attempt, if it does anything.
     pub(super) helper: Option<Box<Helper>>,
-    /// The processor's task; it ends with the connection.
-    pub(super) _worker: Option<Scoped>,
+    /// What was begun for the processor, or is to be; it ends with the connection.
+    pub(super) pending: Option<Box<Pending>>,
     pub(super) resolving: Option<u32>,
     /// The latest request to the admission; answers to earlier ones are stale.
     pub(super) request: Option<RequestId>,

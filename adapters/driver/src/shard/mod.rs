@@ -7,6 +7,7 @@ mod commands;
 mod member;
 mod outcomes;
 mod outputs;
+mod processing;
 mod redriving;
 mod streams;
 
@@ -21,12 +22,15 @@ use ropewalk_core::{ConnectionId, ConnectionSet, Input, Instant, Seed, Shutdown,
 
 use crate::budget::{Budget, Left};
 use crate::gate::Visit;
+use crate::jobs::{Done, Job, Jobs};
+use crate::link::Home;
 use crate::mailbox::{Closed, Command, Mailbox};
 use crate::ready::News;
 use crate::runtime::{Runtime, Timer};
 use crate::scope::Common;
 use crate::slots::Slots;
 use member::Member;
+use processing::Processor;
 use streams::{Deferred, Then};
 
 /// So many quick commands are obeyed before the clock is read again.
@@ -39,11 +43,19 @@ pub(crate) struct Shard<R: Runtime> {
     mailbox: Arc<Mailbox>,
     set: ConnectionSet,
     members: Vec<Option<Member>>,
+    /// Of the connections that have one: apart from the rest of what there is of them, since most of what they bring needs no more.
+    processors: Vec<Option<Processor>>,
     slots: Slots<R::Socket>,
     /// Commands that were taken from the mailbox and wait for their turn.
     mail: VecDeque<Command>,
     /// Sockets with bytes to write.
     writes: Vec<SocketId>,
+    /// What processors are to be called for, and what has become of that.
+    jobs: Arc<Jobs>,
+    due: Vec<Job>,
+    done: VecDeque<Done>,
+    /// How many of the changes of `jobs` this shard knows.
+    known: u64,
     /// Sockets that were read, in their order.
     reads: VecDeque<Deferred>,
     budget: Budget,
@@ -58,12 +70,18 @@ pub(crate) struct Shard<R: Runtime> {
 }
 
 impl<R: Runtime> Shard<R> {
-    pub(crate) fn new(number: u32, seed: Seed, common: Arc<Common>, mailbox: Arc<Mailbox>) -> Self {
+    pub(crate) fn new(number: u32, seed: Seed, common: Arc<Common>, home: &Home) -> Self {
+        let mailbox = Arc::clone(&home.mailbox);
         Self {
             number,
+            jobs: Arc::clone(&home.jobs),
+            due: Vec::new(),
+            done: VecDeque::new(),
+            known: 0,
             common,
             set: ConnectionSet::new(seed).sharing_calls(),
             members: Vec::new(),
+            processors: Vec::new(),
             slots: Slots::new(Arc::clone(&mailbox)),
             mailbox,
             mail: VecDeque::new(),
@@ -115,6 +133,7 @@ impl<R: Runtime> Shard<R> {
                 break;
             }
         }
+        self.call_processors();
         now = self.write_all(now);
         while let Some(index) = self.slots.next() {
             if self.turn(now, index) == Then::Turn && !self.slots.ready.is_empty() {
@@ -122,12 +141,24 @@ impl<R: Runtime> Shard<R> {
             }
             now = self.advance();
             self.take_reads(now);
+            self.call_processors();
             now = self.write_all(now);
             if self.budget.left(now) == Left::Nothing {
                 break;
             }
         }
+        // What was due or was written may have brought some more.
+        self.call_processors();
         now
+    }
+
+    /// Takes what was left for the shard. What calls of processors have come to is taken first and obeyed last, so that what they left in
+    /// the mailbox, such as messages to send, comes before it.
+    fn take_mail(&mut self) -> Closed {
+        self.jobs.take_done(&mut self.done);
+        let closed = self.mailbox.take(&mut self.mail);
+        self.mail.extend(self.done.drain(..).map(Command::Done));
+        closed
     }
 
     fn has_work(&self, now: Instant) -> bool {
@@ -183,7 +214,7 @@ impl<R: Runtime> Future for Shard<R> {
             // The waker is left before anything is looked at: what comes later wakes, what came before is seen.
             let ready = &mut shard.slots.ready;
             match shard.mailbox.ready.register(cx.waker(), ready) {
-                News::Some => match shard.mailbox.take(&mut shard.mail) {
+                News::Some => match shard.take_mail() {
                     Closed::Yes => return Poll::Ready(()),
                     Closed::No => {}
                 },
@@ -210,6 +241,9 @@ impl<R: Runtime> Future for Shard<R> {
 impl<R: Runtime> Drop for Shard<R> {
     fn drop(&mut self) {
         let abandoned = self.mailbox.drain();
+        self.jobs.close();
+        // Nothing begins any more: there is perhaps no runtime that could run it.
+        self.processors.clear();
         self.mailbox.ready.forget();
         // After a panic the set cannot be trusted to do its last accounts.
         if !std::thread::panicking() {

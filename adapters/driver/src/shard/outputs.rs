@@ -58,11 +58,7 @@ impl<R: Runtime> Shard<R> {
                     }
                     Reading::Resumed => self.slots.schedule_stalled(),
                 },
-                Output::Deliver(batch) => {
-                    if let Some(member) = self.member(batch.connection()) {
-                        member.link.deliver(batch);
-                    }
-                }
+                Output::Deliver(batch) => self.deliver(batch),
                 Output::Outcome {
                     connection,
                     message,
@@ -105,7 +101,7 @@ impl<R: Runtime> Shard<R> {
                 Output::Removed(report) => {
                     let id = report.connection;
                     if self.member(id).is_some()
-                        && let Some(member) = self.members[id.index()].take()
+                        && let Some(mut member) = self.members[id.index()].take()
                     {
                         for index in member.sockets.places() {
                             self.slots.release(index);
@@ -116,6 +112,8 @@ impl<R: Runtime> Shard<R> {
                         if let Some(keeper) = &self.common.keeper {
                             keeper.ended(&member.link);
                         }
+                        self.end_processing(id);
+                        member.pending = None;
                         member.link.end(Some(*report));
                     }
                 }

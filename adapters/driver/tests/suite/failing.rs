@@ -16,7 +16,7 @@ use tungstenite::Message;
 
 use super::processors::{Meeting, one_by_one};
 use super::server::{Server, Session};
-use super::texts;
+use super::{eager, take, texts};
 
 /// So many messages the neighbour gets.
 const OF_NEIGHBOUR: usize = 500;
@@ -243,6 +243,32 @@ impl Future for Thorny {
 }
 
 impl Drop for Thorny {
+    fn drop(&mut self) {
+        panic!("a test's panic");
+    }
+}
+
+pub(crate) async fn a_processor_that_panics_when_it_is_dropped_harms_nobody<R: Runtime>() {
+    let server = Server::echo();
+    let fleet = Fleet::<R>::builder()
+        .shards(NonZeroUsize::MIN)
+        .build()
+        .unwrap();
+    let rough = Rough;
+    let first = fleet.open(eager(&server.url()).process(move |batch: Batch| {
+        let _kept = &rough;
+        async { batch.ack() }
+    }));
+    let second = fleet.open(eager(&server.url()));
+    first.close(Duration::from_secs(60)).await.unwrap();
+    second.sender().send("hello").await.unwrap();
+    assert_eq!(take(&second, 1).await, ["hello"]);
+}
+
+/// Panics when it goes.
+struct Rough;
+
+impl Drop for Rough {
     fn drop(&mut self) {
         panic!("a test's panic");
     }

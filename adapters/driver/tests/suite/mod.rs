@@ -77,6 +77,7 @@ macro_rules! tests {
             a_processor_that_is_paused_gets_nothing_and_keeps_its_socket
             a_pause_of_processing_ends_with_the_connection
             a_processor_that_panics_loses_its_batch_only
+            a_processor_that_panics_when_it_is_dropped_harms_nobody
             a_processor_that_waits_delays_nobody_else
             a_provider_shapes_each_attempt
             a_request_is_acknowledged_by_its_reply_even_on_the_next_socket

@@ -1,0 +1,321 @@
+//! Batches on their way to processors, and the tasks that call these.
+//!
+//! Most calls of processors end where they began, so a task for each would cost more than the call. Those of a shard are made by a
+//! few *runners*, which take them from one queue; a call that waits for something goes on in a task of its own. No call has to wait
+//! for another that keeps its core busy, as long as the runtime lets another thread run what that has woken: as many runners are
+//! on their way as jobs wait, up to the number of cores, and one that is busy is not among them.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
+
+use ropewalk_core::{Batch, Judged};
+
+use crate::application::Process;
+use crate::mailbox::Mailbox;
+use crate::process::{Judging, Pace};
+
+/// So many calls are made by a runner before others get their turn.
+const CALLS_A_TURN: usize = 32;
+
+/// Capacity that an emptied queue keeps.
+const KEPT: usize = 256;
+
+/// A batch for a processor.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) process: Process,
+    pub(crate) batch: Batch,
+    /// Of which [changes](Jobs::change) the shard knew.
+    pub(crate) known: u64,
+}
+
+/// What has become of a job.
+#[derive(Debug)]
+pub(crate) enum Done {
+    /// A runner's call has ended, and leaves a place for the next.
+    Judged(Judged),
+    /// So has one in a task of its own.
+    Returned(Judged, Pace),
+    /// The call waits for something.
+    Waits(Box<Judging>),
+    /// The processor was not called, since it is perhaps not to be any more.
+    Held(Batch),
+}
+
+/// The calls that a shard wants made, and what it is to be told of them. Closed with it.
+#[derive(Debug)]
+pub(crate) struct Jobs {
+    mailbox: Arc<Mailbox>,
+    /// So many runners may usefully run at once.
+    cores: usize,
+    spawn: fn(Runner),
+    /// How often a processor was paused, or its connection has ended.
+    changes: AtomicU64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: VecDeque<Job>,
+    done: VecDeque<Done>,
+    /// How many runners were woken or spawned and have not looked yet.
+    coming: usize,
+    /// The runners that wait, by number.
+    idle: Vec<(u32, Waker)>,
+    runners: u32,
+    is_closed: bool,
+}
+
+impl Done {
+    /// Whether it is dealt with in less time than it takes to look at the clock a few times.
+    pub(crate) fn is_quick(&self) -> bool {
+        matches!(self, Self::Judged(judged) if judged.refusals().is_empty())
+    }
+}
+
+impl Jobs {
+    /// `spawn` starts a runner.
+    pub(crate) fn new(mailbox: Arc<Mailbox>, cores: usize, spawn: fn(Runner)) -> Arc<Self> {
+        Arc::new(Self {
+            mailbox,
+            cores,
+            spawn,
+            changes: AtomicU64::new(0),
+            state: Mutex::default(),
+        })
+    }
+
+    /// Some processor is not to be called for the jobs that wait. Whoever takes one from now on that does not know of this returns it to
+    /// the shard.
+    pub(crate) fn change(&self) {
+        self.changes.fetch_add(1, Ordering::Release);
+    }
+
+    /// Whether whoever knew of so many changes knows of all.
+    pub(crate) fn is_latest(&self, known: u64) -> bool {
+        self.changes.load(Ordering::Acquire) == known
+    }
+
+    /// Adds jobs, and calls runners for them.
+    pub(crate) fn push(self: &Arc<Self>, jobs: &mut Vec<Job>) {
+        let mut state = self.lock();
+        state.waiting.extend(jobs.drain(..));
+        self.call_runners(state);
+    }
+
+    /// Calls as many runners as are missing among those that are on their way.
+    fn call_runners<'s>(self: &'s Arc<Self>, mut state: MutexGuard<'s, State>) {
+        let wanted = state.waiting.len().min(self.cores);
+        for _ in state.coming..wanted {
+            state.coming += 1;
+            match state.idle.pop() {
+                Some((_, waker)) => {
+                    drop(state);
+                    waker.wake();
+                }
+                None => {
+                    let number = state.runners;
+                    state.runners = number.wrapping_add(1);
+                    drop(state);
+                    (self.spawn)(Runner {
+                        jobs: Arc::clone(self),
+                        number,
+                        standing: Standing::Coming,
+                    });
+                }
+            }
+            state = self.lock();
+        }
+    }
+
+    /// Tells the shard what has become of a job. A shard that has ended wants to know nothing.
+    pub(crate) fn tell(&self, done: Done) {
+        let added = self.lock().add(Some(done));
+        self.notify(added);
+    }
+
+    /// Takes what there is to be told. `done`, which is empty, changes places with what gathers it, so that both are used again.
+    pub(crate) fn take_done(&self, done: &mut VecDeque<Done>) {
+        debug_assert!(done.is_empty());
+        if done.capacity() > KEPT {
+            *done = VecDeque::new();
+        }
+        std::mem::swap(done, &mut self.lock().done);
+    }
+
+    /// Drops what waits; the runners end.
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        state.is_closed = true;
+        let waiting = std::mem::take(&mut state.waiting);
+        let done = std::mem::take(&mut state.done);
+        let idle = std::mem::take(&mut state.idle);
+        drop(state);
+        drop((waiting, done));
+        for (_, waker) in idle {
+            waker.wake();
+        }
+    }
+
+    fn notify(&self, added: Added) {
+        match added {
+            Added::Nothing => {}
+            Added::First => self.mailbox.ready.notify(),
+            Added::Refused(done) => drop(done),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state
+            .lock()
+            .expect("nothing that can panic runs under this lock")
+    }
+}
+
+/// What follows from telling the shard something.
+enum Added {
+    Nothing,
+    /// The shard is to be woken: of what it takes together only the first does that.
+    First,
+    /// It has ended. What the application left in this is not to go while others wait for the lock.
+    Refused(Done),
+}
+
+impl State {
+    fn add(&mut self, done: Option<Done>) -> Added {
+        match done {
+            Some(done) if self.is_closed => Added::Refused(done),
+            Some(done) => {
+                self.done.push_back(done);
+                match self.done.len() {
+                    1 => Added::First,
+                    _ => Added::Nothing,
+                }
+            }
+            None => Added::Nothing,
+        }
+    }
+}
+
+/// A task that calls processors as long as there are jobs.
+#[derive(Debug)]
+pub(crate) struct Runner {
+    jobs: Arc<Jobs>,
+    number: u32,
+    standing: Standing,
+}
+
+/// What the others think that a runner does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// It is counted among those that are on their way.
+    Coming,
+    /// It waits, or was called from that: then whoever called it has counted it among those that are on their way.
+    Idle,
+    Busy,
+}
+
+impl Future for Runner {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut done = None;
+        for _ in 0..CALLS_A_TURN {
+            let job = match self.next(cx, done.take()) {
+                Poll::Ready(Some(job)) => job,
+                Poll::Ready(None) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            };
+            if !self.jobs.is_latest(job.known) {
+                done = Some(Done::Held(job.batch));
+                continue;
+            }
+            let mut judging = Judging::begin(&job.process, job.batch);
+            if let Poll::Ready(judged) = Pin::new(&mut judging).poll(cx) {
+                done = Some(Done::Judged(judged));
+            } else {
+                done = Some(Done::Waits(Box::new(judging)));
+                // It may have used up what the runtime grants a task at once.
+                break;
+            }
+        }
+        self.come_back(done);
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl Runner {
+    /// Tells what has become of the last job, and takes the next; `None` if there will be none for this runner.
+    fn next(&mut self, cx: &Context<'_>, done: Option<Done>) -> Poll<Option<Job>> {
+        let mut state = self.jobs.lock();
+        let stale = self.standing.arrive(self.number, &mut state);
+        let added = state.add(done);
+        let next = match state.waiting.pop_front() {
+            Some(job) => Poll::Ready(Some(job)),
+            None if state.is_closed || state.idle.len() > self.jobs.cores => Poll::Ready(None),
+            None => {
+                if state.waiting.capacity() > KEPT {
+                    state.waiting = VecDeque::new();
+                }
+                state.idle.push((self.number, cx.waker().clone()));
+                self.standing = Standing::Idle;
+                Poll::Pending
+            }
+        };
+        let is_short = state.coming < state.waiting.len().min(self.jobs.cores);
+        drop(state);
+        drop(stale);
+        self.jobs.notify(added);
+        // The call may keep this core busy for long. After the shard, so that some runtimes let another thread run that meanwhile: the
+        // task that a task has woken last stays with its thread.
+        if is_short {
+            self.jobs.call_runners(self.jobs.lock());
+        }
+        next
+    }
+
+    /// Is on its way again.
+    fn come_back(&mut self, done: Option<Done>) {
+        let mut state = self.jobs.lock();
+        state.coming += 1;
+        let added = state.add(done);
+        drop(state);
+        self.jobs.notify(added);
+        self.standing = Standing::Coming;
+    }
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        let stale = self.standing.arrive(self.number, &mut self.jobs.lock());
+        drop(stale);
+    }
+}
+
+impl Standing {
+    /// The runner of this number is not on its way any more. Returns its waker if that was not used, to be dropped without the lock.
+    fn arrive(&mut self, number: u32, state: &mut State) -> Option<(u32, Waker)> {
+        match std::mem::replace(self, Self::Busy) {
+            Self::Coming => state.coming -= 1,
+            Self::Idle => {
+                let at = state.idle.iter().position(|(idle, _)| *idle == number);
+                match at {
+                    // Woken by something else, such as what a call has waited for here.
+                    Some(at) => return Some(state.idle.swap_remove(at)),
+                    None if state.is_closed => {}
+                    None => state.coming -= 1,
+                }
+            }
+            Self::Busy => {}
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests;
