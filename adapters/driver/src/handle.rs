@@ -94,8 +94,9 @@ impl ConnectionHandle {
     }
 
     /// Gives the processor, or whoever waits in [`next_batch`](Self::next_batch), no more batches until
-    /// [`resume_processing`](Self::resume_processing). Calls that run go on. The socket stays: messages gather up to the bounds of the
-    /// inbound queue, and then it is not read. When the connection is to end, the pause ends, so that nothing is left.
+    /// [`resume_processing`](Self::resume_processing). Calls that run go on, one that begins this very moment included. The socket
+    /// stays: messages gather up to the bounds of the inbound queue, and then it is not read. When the connection is to end, the pause
+    /// ends, so that nothing is left.
     pub fn pause_processing(&self) {
         self.link.pause_processing();
     }

@@ -38,7 +38,7 @@ pub(crate) enum Closed {
 }
 
 /// Room for commands that an emptied box keeps.
-const COMMANDS_KEPT: usize = 128;
+const COMMANDS_KEPT: usize = 512;
 
 /// One request to a shard. A connection's first is [`Command::Open`].
 #[derive(Debug)]
