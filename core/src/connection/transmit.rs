@@ -113,6 +113,7 @@ impl Connection {
             }
         }
         if self.sends_messages() {
+            make_room(scratch, self.outbound.bytes().min(quantum as usize));
             let mut is_whole = true;
             let offer_one = |payload: Payload<'_>| {
                 let left = quantum.saturating_sub(offered(scratch));
@@ -498,6 +499,17 @@ fn close_unit(plan: &mut Vec<Unit>, what: What, scratch: &[u8]) {
         what,
         end: scratch.len(),
     });
+}
+
+/// Makes room for about so many bytes, if they are many, and for what goes out beside them. Left to double, the buffer would come
+/// to take twice as much as one write ever holds.
+fn make_room(scratch: &mut Vec<u8>, bytes: usize) {
+    const MANY: usize = 64 << 10;
+    /// The last frame's part beyond the quantum, control frames, and the headers of messages that are not very short.
+    const BESIDE: usize = 8 << 10;
+    if bytes >= MANY && bytes > scratch.capacity() {
+        scratch.reserve_exact(bytes + BESIDE);
+    }
 }
 
 fn offered(scratch: &[u8]) -> u32 {
