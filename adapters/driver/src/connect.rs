@@ -19,7 +19,7 @@ use ropewalk_core::{
     Urgent,
 };
 
-use crate::application::{Kept, Process, Provide, Transport, guard};
+use crate::application::{Process, Provide, Transport, guard};
 use crate::runtime::Socket;
 
 /// A connection to be opened: where to, what to say first, what to do with its messages, and every
@@ -307,9 +307,7 @@ impl Connect {
     where
         F: Future<Output = Judged> + Send + 'static,
     {
-        let processor = Kept::new(processor);
-        let process = move |batch| Box::pin(processor.function()(batch)) as _;
-        self.process = Some(Process(Arc::new(process)));
+        self.process = Some(Process::new(processor));
         self
     }
 }

@@ -15,8 +15,9 @@ use std::task::{Context, Poll, Waker};
 use ropewalk_core::{Batch, Judged};
 
 use crate::application::Process;
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Command, Mailbox};
 use crate::process::{Judging, Pace};
+use crate::seat::BoxSeat;
 
 /// So many calls are made by a runner before others get their turn.
 const CALLS_A_TURN: usize = 32;
@@ -61,7 +62,8 @@ pub(crate) struct Jobs {
 #[derive(Debug, Default)]
 struct State {
     waiting: VecDeque<Job>,
-    done: VecDeque<Done>,
+    /// As the shard takes it.
+    done: VecDeque<Command>,
     /// How many runners were woken or spawned and have not looked yet.
     coming: usize,
     /// The runners that wait, by number.
@@ -125,6 +127,7 @@ impl Jobs {
                         jobs: Arc::clone(self),
                         number,
                         standing: Standing::Coming,
+                        seat: None,
                     });
                 }
             }
@@ -139,7 +142,7 @@ impl Jobs {
     }
 
     /// Takes what there is to be told. `done`, which is empty, changes places with what gathers it, so that both are used again.
-    pub(crate) fn take_done(&self, done: &mut VecDeque<Done>) {
+    pub(crate) fn take_done(&self, done: &mut VecDeque<Command>) {
         debug_assert!(done.is_empty());
         if done.capacity() > KEPT {
             *done = VecDeque::new();
@@ -190,7 +193,7 @@ impl State {
         match done {
             Some(done) if self.is_closed => Added::Refused(done),
             Some(done) => {
-                self.done.push_back(done);
+                self.done.push_back(Command::Done(done));
                 match self.done.len() {
                     1 => Added::First,
                     _ => Added::Nothing,
@@ -202,11 +205,12 @@ impl State {
 }
 
 /// A task that calls processors as long as there are jobs.
-#[derive(Debug)]
 pub(crate) struct Runner {
     jobs: Arc<Jobs>,
     number: u32,
     standing: Standing,
+    /// A place that a call has left.
+    seat: Option<BoxSeat>,
 }
 
 /// What the others think that a runner does.
@@ -234,8 +238,9 @@ impl Future for Runner {
                 done = Some(Done::Held(job.batch));
                 continue;
             }
-            let mut judging = Judging::begin(&job.process, job.batch);
+            let mut judging = Judging::begin(&job.process, job.batch, self.seat.take());
             if let Poll::Ready(judged) = Pin::new(&mut judging).poll(cx) {
+                self.seat = judging.take_seat();
                 done = Some(Done::Judged(judged));
             } else {
                 done = Some(Done::Waits(Box::new(judging)));

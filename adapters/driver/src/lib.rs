@@ -25,6 +25,7 @@
 
 #![forbid(unsafe_code)]
 
+mod alarm;
 mod application;
 mod batches;
 mod budget;
@@ -51,6 +52,7 @@ mod room;
 mod runtime;
 mod scope;
 mod scoped;
+mod seat;
 mod sender;
 mod shard;
 mod slots;

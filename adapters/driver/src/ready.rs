@@ -4,6 +4,7 @@
 //! shard first leaves its waker and then looks. Both happen under one lock, so that one of them sees the
 //! other.
 
+use std::collections::VecDeque;
 use std::mem;
 use std::task::Waker;
 
@@ -17,7 +18,7 @@ pub(crate) struct ReadyList {
 
 #[derive(Debug, Default)]
 struct State {
-    woken: Vec<u32>,
+    woken: VecDeque<u32>,
     task: Option<Waker>,
 }
 
@@ -49,7 +50,7 @@ impl ReadyList {
     pub(crate) fn push(&self, index: u32, queued: &Queued) {
         if queued.mark() {
             let mut state = self.lock();
-            state.woken.push(index);
+            state.woken.push_back(index);
             let task = state.task.take();
             drop(state);
             wake(task);
@@ -62,18 +63,22 @@ impl ReadyList {
         wake(task);
     }
 
-    /// Leaves `task` to be woken by whatever comes from now on, and moves what has come to `ready`. Whoever comes takes the
-    /// waker, so while there is one still, nothing has come since the last time, here or where others keep it.
-    pub(crate) fn register(&self, task: &Waker, ready: &mut impl Extend<u32>) -> News {
+    /// Leaves `task` to be woken by whatever comes from now on, and moves what has come behind what is `ready`. Whoever comes takes
+    /// the waker, so while there is one still, nothing has come since the last time, here or where others keep it.
+    pub(crate) fn register(&self, task: &Waker, ready: &mut VecDeque<u32>) -> News {
         let mut state = self.lock();
         if let Some(known) = &mut state.task {
             known.clone_from(task);
             return News::None;
         }
         state.task = Some(task.clone());
-        ready.extend(state.woken.drain(..));
-        if state.woken.capacity() > WOKEN_KEPT {
-            state.woken = Vec::new();
+        if ready.is_empty() {
+            if ready.capacity() > WOKEN_KEPT {
+                *ready = VecDeque::new();
+            }
+            mem::swap(ready, &mut state.woken);
+        } else {
+            ready.append(&mut state.woken);
         }
         News::Some
     }

@@ -1,5 +1,6 @@
 //! No wake-up is lost, whatever the order of steps on the two sides: every order is tried.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 
@@ -42,7 +43,7 @@ fn poll(
     seen: &mut usize,
     news: &sync::AtomicBool,
 ) {
-    let mut ready = Vec::new();
+    let mut ready = VecDeque::new();
     list.register(&Waker::from(Arc::clone(task)), &mut ready);
     for _ in ready {
         // Cleared before it is served.
@@ -107,7 +108,7 @@ fn mail_is_seen_or_the_shard_is_woken_again() {
         });
         let waker = Waker::from(Arc::clone(&task));
         // Looks only where something may have come.
-        let look = || match list.register(&waker, &mut Vec::new()) {
+        let look = || match list.register(&waker, &mut VecDeque::new()) {
             News::Some => std::mem::take(&mut *mail.lock().unwrap()),
             News::None => 0,
         };

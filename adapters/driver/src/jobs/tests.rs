@@ -9,7 +9,6 @@ use ropewalk_core::{
 };
 
 use super::*;
-use crate::application::BoxFuture;
 use crate::process::Call;
 use crate::woken::Woken;
 
@@ -53,7 +52,7 @@ fn jobs_of(process: &Process, count: u64) -> Vec<Job> {
 }
 
 fn acknowledges() -> Process {
-    Process(Arc::new(|batch| Box::pin(async { batch.ack() })))
+    Process::new(async |batch: Batch| batch.ack())
 }
 
 thread_local! {
@@ -97,7 +96,13 @@ impl Bench {
     fn done(&self) -> Vec<Done> {
         let mut done = VecDeque::new();
         self.jobs.take_done(&mut done);
-        done.into()
+        let done = done.into_iter().map(|it| {
+            let Command::Done(done) = it else {
+                panic!("{it:?} comes from nobody here");
+            };
+            done
+        });
+        done.collect()
     }
 }
 
@@ -135,12 +140,10 @@ fn others_have_their_turn_between_very_many_calls() {
 #[test]
 fn a_call_that_waits_goes_back_to_the_shard_and_the_others_are_made() {
     let bench = Bench::of(1);
-    let waits = Process(Arc::new(|batch| {
-        Box::pin(async {
-            pending::<()>().await;
-            batch.ack()
-        })
-    }));
+    let waits = Process::new(|batch: Batch| async {
+        pending::<()>().await;
+        batch.ack()
+    });
     let mut jobs = jobs_of(&acknowledges(), 3);
     jobs[1].process = waits;
     bench.push(jobs);
@@ -161,17 +164,17 @@ fn a_call_that_keeps_its_core_busy_holds_up_no_other() {
         let bench = Arc::new(Bench::of(cores));
         let mut jobs = jobs_of(&acknowledges(), 4);
         let others = Arc::new(Mutex::new(Vec::new()));
-        let busy = Process(Arc::new({
+        let busy = Process::new({
             let bench = Arc::clone(&bench);
             let others = Arc::clone(&others);
-            move |batch| -> BoxFuture<Judged> {
+            move |batch: Batch| {
                 // Another thread has its turn meanwhile, and a runner for it.
                 let mut second = bench.runner();
                 assert!(bench.poll(&mut second).is_pending());
                 others.lock().unwrap().extend(bench.done());
-                Box::pin(async { batch.ack() })
+                async { batch.ack() }
             }
-        }));
+        });
         jobs[0].process = busy;
         bench.push(jobs);
         assert_eq!(bench.spawned(), cores);

@@ -20,13 +20,14 @@ use std::task::{Context, Poll};
 
 use ropewalk_core::{ConnectionId, ConnectionSet, Input, Instant, Seed, Shutdown, SocketId};
 
+use crate::alarm::Alarm;
 use crate::budget::{Budget, Left};
 use crate::gate::Visit;
-use crate::jobs::{Done, Job, Jobs};
+use crate::jobs::{Job, Jobs};
 use crate::link::Home;
 use crate::mailbox::{Closed, Command, Mailbox};
 use crate::ready::News;
-use crate::runtime::{Runtime, Timer};
+use crate::runtime::Runtime;
 use crate::scope::Common;
 use crate::slots::Slots;
 use member::Member;
@@ -53,14 +54,15 @@ pub(crate) struct Shard<R: Runtime> {
     /// What processors are to be called for, and what has become of that.
     jobs: Arc<Jobs>,
     due: Vec<Job>,
-    done: VecDeque<Done>,
+    done: VecDeque<Command>,
     /// How many of the changes of `jobs` this shard knows.
     known: u64,
     /// Sockets that were read, in their order.
     reads: VecDeque<Deferred>,
     budget: Budget,
-    timer: R::Timer,
-    armed: Option<Instant>,
+    alarm: Alarm<R::Timer>,
+    /// How many quick commands were obeyed since the clock was read.
+    quick: u32,
     next_timeout: Option<Instant>,
     /// How many processor calls the set may keep.
     calls_kept: u32,
@@ -88,8 +90,8 @@ impl<R: Runtime> Shard<R> {
             writes: Vec::new(),
             reads: VecDeque::new(),
             budget: Budget::renewed(Instant::ORIGIN),
-            timer: R::timer(),
-            armed: None,
+            alarm: Alarm::new(R::timer(), Arc::clone(&home.mailbox)),
+            quick: 0,
             next_timeout: None,
             calls_kept: 0,
             return_at: None,
@@ -120,14 +122,17 @@ impl<R: Runtime> Shard<R> {
     /// done, or for a few that are done quickly.
     fn work(&mut self, mut now: Instant) -> Instant {
         self.do_due(now);
-        let mut quick = 0u32;
         while let Some(command) = self.mail.pop_front() {
-            quick = if command.is_quick() { quick + 1 } else { 0 };
+            self.quick = match command.is_quick() {
+                true => self.quick + 1,
+                false => QUICK_MAX,
+            };
             self.obey(now, command);
             self.perform(now);
-            if !quick.is_multiple_of(QUICK_MAX) && !self.mail.is_empty() {
+            if self.quick < QUICK_MAX {
                 continue;
             }
+            self.quick = 0;
             now = self.advance();
             if self.budget.left_of_half(now) == Left::Nothing {
                 break;
@@ -157,7 +162,11 @@ impl<R: Runtime> Shard<R> {
     fn take_mail(&mut self) -> Closed {
         self.jobs.take_done(&mut self.done);
         let closed = self.mailbox.take(&mut self.mail);
-        self.mail.extend(self.done.drain(..).map(Command::Done));
+        if self.mail.is_empty() {
+            std::mem::swap(&mut self.mail, &mut self.done);
+        } else {
+            self.mail.append(&mut self.done);
+        }
         closed
     }
 
@@ -169,24 +178,16 @@ impl<R: Runtime> Shard<R> {
             || self.return_at.as_ref().is_some_and(is_due)
     }
 
-    /// Sets the timer to the next deadline of the set or the admission, if it is not set to that already.
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Waits for the next deadline of the set or the admission.
+    fn poll_alarm(&mut self) -> Poll<()> {
         let next = [self.next_timeout, self.return_at]
             .into_iter()
             .flatten()
             .min();
-        let Some(at) = next else {
-            return Poll::Pending;
-        };
-        if self.armed != Some(at) {
-            self.armed = Some(at);
-            self.timer.reset(self.common.clock.wake_time(at));
+        match next {
+            Some(at) => self.alarm.poll(at, &self.common.clock),
+            None => Poll::Pending,
         }
-        let poll = self.timer.poll(cx);
-        if poll.is_ready() {
-            self.armed = None;
-        }
-        poll
     }
 
     fn note_return(&mut self, visit: &Visit) {
@@ -210,6 +211,7 @@ impl<R: Runtime> Future for Shard<R> {
         let shard = &mut *self;
         let mut now = shard.common.clock.now();
         shard.budget = Budget::renewed(now);
+        shard.quick = 0;
         loop {
             // The waker is left before anything is looked at: what comes later wakes, what came before is seen.
             let ready = &mut shard.slots.ready;
@@ -221,7 +223,7 @@ impl<R: Runtime> Future for Shard<R> {
                 News::None => {}
             }
             if !shard.has_work(now) {
-                if shard.poll_timer(cx).is_pending() {
+                if shard.poll_alarm().is_pending() {
                     return Poll::Pending;
                 }
                 now = shard.common.clock.now();
