@@ -571,6 +571,7 @@ impl ConnectionSet {
         let (out, arenas, kept) = (&mut self.out, &mut self.arenas, &mut self.kept);
         let mut step = Step::new(now, &mut self.secrets, out, arenas, kept, turn, unread);
         step.calls = self.calls;
+        let state = connection.state();
         let (result, settled) = change(connection, &mut step);
         match settled {
             Settled::NotYet => {}
@@ -588,7 +589,12 @@ impl ConnectionSet {
             self.len -= 1;
             self.timers.clear(id.index);
         } else if let Some((deadline, _)) = connection.next_deadline() {
-            self.arm_until(id.index, deadline);
+            // What another state had to wait for is not worth waking up for.
+            if connection.state() == state {
+                self.arm_until(id.index, deadline);
+            } else {
+                self.timers.set(id.index, deadline);
+            }
         }
         self.note_share(id.index);
         self.settle_budget();

@@ -54,6 +54,14 @@ fn messages_flow_both_ways() {
 }
 
 #[test]
+fn an_open_connection_wakes_for_its_ping_and_not_for_what_its_dial_had_to_wait_for() {
+    let pair = opened();
+    let interval = Settings::default().keepalive.unwrap().interval;
+    let waits = pair.next_timeout.unwrap().saturating_since(pair.now);
+    assert!(waits > interval - interval / 32, "{waits:?}");
+}
+
+#[test]
 fn frames_in_the_same_segment_as_the_101_are_delivered() {
     let mut pair = Pair::new(Settings::default(), Hooks::default());
     pair.accept();
