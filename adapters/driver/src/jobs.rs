@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
@@ -56,6 +56,8 @@ pub(crate) struct Jobs {
     spawn: fn(Runner),
     /// How often a processor was paused, or its connection has ended.
     changes: AtomicU64,
+    /// Whether there may be something for the shard. Changed under the lock, so that nobody needs it to see that there is nothing.
+    has_done: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -87,6 +89,7 @@ impl Jobs {
             cores,
             spawn,
             changes: AtomicU64::new(0),
+            has_done: AtomicBool::new(false),
             state: Mutex::default(),
         })
     }
@@ -103,16 +106,22 @@ impl Jobs {
     }
 
     /// Adds jobs, and calls runners for them.
-    pub(crate) fn push(self: &Arc<Self>, jobs: &mut Vec<Job>) {
+    pub(crate) fn push(self: &Arc<Self>, jobs: &mut VecDeque<Job>) {
         let mut state = self.lock();
-        state.waiting.extend(jobs.drain(..));
+        if state.waiting.is_empty() {
+            std::mem::swap(&mut state.waiting, jobs);
+        } else {
+            state.waiting.append(jobs);
+        }
         self.call_runners(state);
     }
 
     /// Calls as many runners as are missing among those that are on their way.
     fn call_runners<'s>(self: &'s Arc<Self>, mut state: MutexGuard<'s, State>) {
         let wanted = state.waiting.len().min(self.cores);
-        for _ in state.coming..wanted {
+        let mut missing = wanted.saturating_sub(state.coming);
+        while missing > 0 {
+            missing -= 1;
             state.coming += 1;
             match state.idle.pop() {
                 Some((_, waker)) => {
@@ -131,23 +140,31 @@ impl Jobs {
                     });
                 }
             }
+            if missing == 0 {
+                return;
+            }
             state = self.lock();
         }
     }
 
     /// Tells the shard what has become of a job. A shard that has ended wants to know nothing.
     pub(crate) fn tell(&self, done: Done) {
-        let added = self.lock().add(Some(done));
+        let added = self.add(&mut self.lock(), Some(done));
         self.notify(added);
     }
 
     /// Takes what there is to be told. `done`, which is empty, changes places with what gathers it, so that both are used again.
     pub(crate) fn take_done(&self, done: &mut VecDeque<Command>) {
         debug_assert!(done.is_empty());
+        if !self.has_done.load(Ordering::Acquire) {
+            return;
+        }
         if done.capacity() > KEPT {
             *done = VecDeque::new();
         }
-        std::mem::swap(done, &mut self.lock().done);
+        let mut state = self.lock();
+        std::mem::swap(done, &mut state.done);
+        self.has_done.store(false, Ordering::Relaxed);
     }
 
     /// Drops what waits; the runners end.
@@ -161,6 +178,21 @@ impl Jobs {
         drop((waiting, done));
         for (_, waker) in idle {
             waker.wake();
+        }
+    }
+
+    fn add(&self, state: &mut State, done: Option<Done>) -> Added {
+        match done {
+            Some(done) if state.is_closed => Added::Refused(done),
+            Some(done) => {
+                state.done.push_back(Command::Done(done));
+                self.has_done.store(true, Ordering::Relaxed);
+                match state.done.len() {
+                    1 => Added::First,
+                    _ => Added::Nothing,
+                }
+            }
+            None => Added::Nothing,
         }
     }
 
@@ -186,22 +218,6 @@ enum Added {
     First,
     /// It has ended. What the application left in this is not to go while others wait for the lock.
     Refused(Done),
-}
-
-impl State {
-    fn add(&mut self, done: Option<Done>) -> Added {
-        match done {
-            Some(done) if self.is_closed => Added::Refused(done),
-            Some(done) => {
-                self.done.push_back(Command::Done(done));
-                match self.done.len() {
-                    1 => Added::First,
-                    _ => Added::Nothing,
-                }
-            }
-            None => Added::Nothing,
-        }
-    }
 }
 
 /// A task that calls processors as long as there are jobs.
@@ -259,7 +275,7 @@ impl Runner {
     fn next(&mut self, cx: &Context<'_>, done: Option<Done>) -> Poll<Option<Job>> {
         let mut state = self.jobs.lock();
         let stale = self.standing.arrive(self.number, &mut state);
-        let added = state.add(done);
+        let added = self.jobs.add(&mut state, done);
         let next = match state.waiting.pop_front() {
             Some(job) => Poll::Ready(Some(job)),
             None if state.is_closed || state.idle.len() > self.jobs.cores => Poll::Ready(None),
@@ -288,7 +304,7 @@ impl Runner {
     fn come_back(&mut self, done: Option<Done>) {
         let mut state = self.jobs.lock();
         state.coming += 1;
-        let added = state.add(done);
+        let added = self.jobs.add(&mut state, done);
         drop(state);
         self.jobs.notify(added);
         self.standing = Standing::Coming;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::collections::vec_deque::IntoIter;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use ropewalk_core::admission::{RequestId, Stage};
@@ -19,6 +20,8 @@ use crate::store::StoredLetter;
 /// A shard's letterbox, and the list of its sockets that woke: the two things that wake it beside its timer.
 #[derive(Debug, Default)]
 pub(crate) struct Mailbox {
+    /// Whether there may be something in it. Changed under the lock, so that nobody needs it to see that there is nothing.
+    has_mail: AtomicBool,
     state: Mutex<State>,
     pub(crate) ready: ReadyList,
 }
@@ -110,6 +113,7 @@ impl Mailbox {
             Closed::Yes => return Err(command),
             Closed::No => state.commands.push_back(command),
         }
+        self.has_mail.store(true, Ordering::Relaxed);
         // Of commands that the shard takes together only the first wakes it: whoever left that has woken it or is about to.
         let is_first = state.commands.len() == 1;
         drop(state);
@@ -122,31 +126,41 @@ impl Mailbox {
     /// Moves all commands behind those in `mail`. An empty `mail` changes places with the box's own, so that both are used
     /// again.
     pub(crate) fn take(&self, mail: &mut VecDeque<Command>) -> Closed {
-        let mut state = self.lock();
-        match state.closed {
-            Closed::Yes => {}
-            Closed::No if mail.is_empty() => {
-                if mail.capacity() > COMMANDS_KEPT {
-                    *mail = VecDeque::new();
-                }
-                std::mem::swap(mail, &mut state.commands);
-            }
-            Closed::No => mail.append(&mut state.commands),
+        if !self.has_mail.load(Ordering::Acquire) {
+            return Closed::No;
         }
-        state.closed
+        let mut state = self.lock();
+        if state.closed == Closed::Yes {
+            return Closed::Yes;
+        }
+        self.has_mail.store(false, Ordering::Relaxed);
+        if mail.is_empty() {
+            if mail.capacity() > COMMANDS_KEPT {
+                *mail = VecDeque::new();
+            }
+            std::mem::swap(mail, &mut state.commands);
+        } else {
+            mail.append(&mut state.commands);
+        }
+        Closed::No
     }
 
     /// Tells the shard to end. Commands that it has not taken stay for [`drain`](Self::drain).
     pub(crate) fn close(&self) {
-        self.lock().closed = Closed::Yes;
+        self.end(&mut self.lock());
         self.ready.notify();
     }
 
     /// Closes and takes what nobody will do any more.
     pub(crate) fn drain(&self) -> VecDeque<Command> {
         let mut state = self.lock();
-        state.closed = Closed::Yes;
+        self.end(&mut state);
         std::mem::take(&mut state.commands)
+    }
+
+    fn end(&self, state: &mut State) {
+        state.closed = Closed::Yes;
+        self.has_mail.store(true, Ordering::Relaxed);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -1,6 +1,8 @@
 //! A batch before anybody has it.
 
-use std::sync::Arc;
+use std::fmt;
+
+use triomphe::{Arc, UniqueArc};
 
 use super::{Batch, Contents, LaneNumber, Shared};
 use crate::ids::ConnectionId;
@@ -8,9 +10,8 @@ use crate::settings::BatchPolicy;
 use crate::time::Instant;
 
 /// A batch that can still change. Its place in memory is that of the batch which it becomes.
-#[derive(Debug)]
 pub(crate) struct Draft {
-    batch: Batch,
+    shared: UniqueArc<Shared>,
 }
 
 /// What of a draft changes while messages come.
@@ -46,19 +47,17 @@ impl Draft {
             contents,
         };
         Self {
-            batch: Batch {
-                shared: Arc::new(shared),
-            },
+            shared: UniqueArc::new(shared),
         }
     }
 
     /// A batch that is done with, emptied; `None` if anybody else has it.
-    pub(crate) fn of_spare(mut batch: Batch) -> Option<Self> {
-        let shared = Arc::get_mut(&mut batch.shared)?;
+    pub(crate) fn of_spare(batch: Batch) -> Option<Self> {
+        let mut shared = Arc::try_unique(batch.shared).ok()?;
         (shared.attempt, shared.first_failed_at, shared.letter) = (1, None, None);
         shared.is_urgent = false;
         shared.contents.empty();
-        Some(Self { batch })
+        Some(Self { shared })
     }
 
     /// To fill it with what the socket of this generation brings: no other's messages are in it.
@@ -68,7 +67,7 @@ impl Draft {
             contents,
             is_urgent,
             ..
-        } = self.shared();
+        } = &mut *self.shared;
         *own = generation;
         Filling {
             contents,
@@ -78,7 +77,7 @@ impl Draft {
 
     /// Messages of `batch` that are to be tried again.
     pub(crate) fn tried_before(mut self, batch: &Batch, first_failed_at: Instant) -> Self {
-        let shared = self.shared();
+        let shared = &mut self.shared;
         shared.attempt = batch.attempt().saturating_add(1);
         shared.first_failed_at = Some(first_failed_at);
         shared.letter = batch.letter();
@@ -87,29 +86,29 @@ impl Draft {
 
     /// The dead letter that its one message comes from.
     pub(crate) fn of_letter(mut self, letter: u64) -> Self {
-        self.shared().letter = Some(letter);
+        self.shared.letter = Some(letter);
         self
     }
 
     /// It is not to wait for more.
     pub(crate) fn mark_urgent(&mut self) {
-        self.shared().is_urgent = true;
+        self.shared.is_urgent = true;
     }
 
     pub(crate) fn is_urgent(&self) -> bool {
-        self.batch.shared.is_urgent
+        self.shared.is_urgent
     }
 
     pub(crate) fn generation(&self) -> u32 {
-        self.batch.generation()
+        self.shared.generation
     }
 
     pub(crate) fn contents(&self) -> &Contents {
-        self.batch.contents()
+        &self.shared.contents
     }
 
     pub(crate) fn contents_mut(&mut self) -> &mut Contents {
-        &mut self.shared().contents
+        &mut self.shared.contents
     }
 
     /// The batch for `connection`'s consumer.
@@ -119,12 +118,18 @@ impl Draft {
         now: Instant,
         lane: LaneNumber,
     ) -> Batch {
-        let shared = self.shared();
+        let shared = &mut self.shared;
         (shared.connection, shared.handed_at, shared.lane) = (connection, now, lane);
-        self.batch
+        Batch {
+            shared: self.shared.shareable(),
+        }
     }
+}
 
-    fn shared(&mut self) -> &mut Shared {
-        Arc::get_mut(&mut self.batch.shared).expect("nobody else has a draft")
+impl fmt::Debug for Draft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Draft")
+            .field("contents", &self.shared.contents)
+            .finish_non_exhaustive()
     }
 }

@@ -5,8 +5,9 @@ mod draft;
 mod run;
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
+
+use triomphe::Arc;
 
 use crate::ids::ConnectionId;
 use crate::message::Kind;
@@ -62,12 +63,12 @@ impl Batch {
 
     /// Whether nobody else has it.
     pub(crate) fn is_unshared(&self) -> bool {
-        Arc::strong_count(&self.shared) == 1
+        Arc::is_unique(&self.shared)
     }
 
     /// What is in it, unless somebody else has it.
     pub(crate) fn into_contents(self) -> Option<Contents> {
-        Some(Arc::into_inner(self.shared)?.contents)
+        Some(Arc::try_unwrap(self.shared).ok()?.contents)
     }
 
     /// The dead letter that this batch's one message is redriven from, by the number that

@@ -74,7 +74,8 @@ impl Bench {
         }
     }
 
-    fn push(&self, mut jobs: Vec<Job>) {
+    fn push(&self, jobs: Vec<Job>) {
+        let mut jobs = jobs.into();
         self.jobs.push(&mut jobs);
         assert!(jobs.is_empty());
     }
@@ -190,7 +191,7 @@ fn a_call_that_keeps_its_core_busy_holds_up_no_other() {
 #[test]
 fn runners_that_are_not_run_are_not_spawned_for_ever() {
     let jobs = Jobs::new(Arc::default(), 8, drop);
-    jobs.push(&mut jobs_of(&acknowledges(), 100));
+    jobs.push(&mut jobs_of(&acknowledges(), 100).into());
     assert_eq!(jobs.lock().coming, 0);
 }
 

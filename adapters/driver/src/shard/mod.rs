@@ -53,7 +53,7 @@ pub(crate) struct Shard<R: Runtime> {
     writes: Vec<SocketId>,
     /// What processors are to be called for, and what has become of that.
     jobs: Arc<Jobs>,
-    due: Vec<Job>,
+    due: VecDeque<Job>,
     done: VecDeque<Command>,
     /// How many of the changes of `jobs` this shard knows.
     known: u64,
@@ -77,7 +77,7 @@ impl<R: Runtime> Shard<R> {
         Self {
             number,
             jobs: Arc::clone(&home.jobs),
-            due: Vec::new(),
+            due: VecDeque::new(),
             done: VecDeque::new(),
             known: 0,
             common,

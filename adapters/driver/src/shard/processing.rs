@@ -94,7 +94,7 @@ impl<R: Runtime> Shard<R> {
                     pending.held.push_back(job.batch);
                 }
             }
-            (Processing::Runs, Pace::AtOnce) => self.due.push(job),
+            (Processing::Runs, Pace::AtOnce) => self.due.push_back(job),
             (Processing::Runs, Pace::Waiting) => {
                 let jobs = Arc::clone(&self.jobs);
                 self.start(connection, Call::fresh(jobs, job));
