@@ -588,12 +588,14 @@ impl ConnectionSet {
             self.free.push(id.index);
             self.len -= 1;
             self.timers.clear(id.index);
-        } else if let Some((deadline, _)) = connection.next_deadline() {
-            // What another state had to wait for is not worth waking up for.
-            if connection.state() == state {
-                self.arm_until(id.index, deadline);
-            } else {
-                self.timers.set(id.index, deadline);
+        } else {
+            let is_same = connection.state() == state;
+            match connection.next_deadline() {
+                Some((deadline, _)) if is_same => self.arm_until(id.index, deadline),
+                Some((deadline, _)) => self.timers.set(id.index, deadline),
+                None if is_same => {}
+                // What another state had to wait for is not worth waking up for.
+                None => self.timers.clear(id.index),
             }
         }
         self.note_share(id.index);

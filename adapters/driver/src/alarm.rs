@@ -38,8 +38,8 @@ impl<T: Timer> Alarm<T> {
         }
     }
 
-    /// Sets the timer to `at`, if it is not set to that already. Ready when it says that the time has come; until then it wakes the
-    /// shard.
+    /// Sets the timer to `at`, if it is not set to that already. Ready when it says that the time has come; else the shard is woken
+    /// when that may have happened.
     pub(crate) fn poll(&mut self, at: Instant, clock: &Clock) -> Poll<()> {
         if self.set_to != Some(at) {
             self.set_to = Some(at);

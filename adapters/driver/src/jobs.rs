@@ -56,7 +56,8 @@ pub(crate) struct Jobs {
     spawn: fn(Runner),
     /// How often a processor was paused, or its connection has ended.
     changes: AtomicU64,
-    /// Whether there may be something for the shard. Changed under the lock, so that nobody needs it to see that there is nothing.
+    /// Whether there may be something for the shard. Changed under the lock, and before the shard is notified: so the shard needs the
+    /// lock only where it is set.
     has_done: AtomicBool,
     state: Mutex<State>,
 }
@@ -156,7 +157,7 @@ impl Jobs {
     /// Takes what there is to be told. `done`, which is empty, changes places with what gathers it, so that both are used again.
     pub(crate) fn take_done(&self, done: &mut VecDeque<Command>) {
         debug_assert!(done.is_empty());
-        if !self.has_done.load(Ordering::Acquire) {
+        if !self.has_done.load(Ordering::Relaxed) {
             return;
         }
         if done.capacity() > KEPT {

@@ -17,10 +17,11 @@ use crate::room::Post;
 use crate::snapshot::Snapshot;
 use crate::store::StoredLetter;
 
-/// A shard's letterbox, and the list of its sockets that woke: the two things that wake it beside its timer.
+/// A shard's letterbox, and the list of its sockets that woke: all that wakes a shard does so through these.
 #[derive(Debug, Default)]
 pub(crate) struct Mailbox {
-    /// Whether there may be something in it. Changed under the lock, so that nobody needs it to see that there is nothing.
+    /// Whether there may be something in it. Changed under the lock, and before the shard is notified: so the shard needs the lock only
+    /// where it is set.
     has_mail: AtomicBool,
     state: Mutex<State>,
     pub(crate) ready: ReadyList,
@@ -124,9 +125,9 @@ impl Mailbox {
     }
 
     /// Moves all commands behind those in `mail`. An empty `mail` changes places with the box's own, so that both are used
-    /// again.
+    /// again. To be called when the ready list has [news](crate::ready::News), or something was seen that came after a command.
     pub(crate) fn take(&self, mail: &mut VecDeque<Command>) -> Closed {
-        if !self.has_mail.load(Ordering::Acquire) {
+        if !self.has_mail.load(Ordering::Relaxed) {
             return Closed::No;
         }
         let mut state = self.lock();

@@ -9,7 +9,7 @@ use ropewalk_core::{Batch, ConnectionId, Judged, Verdict};
 
 use crate::application::{Panicked, Process, guard};
 use crate::jobs::{Done, Job, Jobs};
-use crate::seat::BoxSeat;
+use crate::seat::{BoxSeat, is_kept};
 
 /// How long calls of a processor take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ enum Judgement {
     Runs(BoxSeat),
     /// Before there was a future.
     Panicked(Panicked),
-    /// A place that can be used again, if that did no harm.
+    /// Its place, emptied; `None` if that panicked, or it is not worth keeping, or it was taken.
     Over(Option<BoxSeat>),
 }
 
@@ -67,8 +67,9 @@ impl Judging {
                 }
                 Ok(Poll::Ready(judged)) => {
                     // What it returned counts, whatever its remains do: the panic hook tells of that.
-                    let left = guard(|| seat.as_mut().clear()).map(|()| seat);
-                    self.stage = Judgement::Over(left.ok());
+                    let is_clear = guard(|| seat.as_mut().clear()).is_ok();
+                    let left = (is_clear && is_kept(&seat)).then_some(seat);
+                    self.stage = Judgement::Over(left);
                     Poll::Ready(Ok(judged))
                 }
                 Err(panicked) => {

@@ -97,11 +97,12 @@ impl Socket for Box<dyn Socket> {
 
 /// One timer, set again and again.
 pub trait Timer: Unpin + Send + 'static {
-    /// Wakes the task that polls at `at` or soon after, and not for an earlier setting any more.
+    /// Wakes whoever polled last at `at` or soon after, and not for an earlier setting any more.
     fn reset(&mut self, at: Instant);
 
-    /// `Ready` once the time has come. Early or repeated wake-ups do no harm: the caller looks at the
-    /// clock itself.
+    /// `Ready` once the time has come. Until then `cx`'s waker is kept, which is not that of the task that polls, and woken: it is
+    /// polled again only when that has happened, or after a [`reset`](Self::reset). Early or repeated wake-ups do no harm: the caller
+    /// looks at the clock itself.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 }
 

@@ -9,6 +9,9 @@ use ropewalk_core::Judged;
 
 pub(crate) type BoxSeat = Pin<Box<dyn Seat>>;
 
+/// A larger place is not kept, and a larger future is not moved again.
+const BYTES_MAX: usize = 1 << 10;
+
 /// A place for a future of a certain type.
 pub(crate) trait Seat: Send {
     /// Polls the future in it; `Pending` if there is none.
@@ -27,13 +30,20 @@ where
     F: Future<Output = Judged> + Send + 'static,
 {
     let mut future = Some(future);
-    if let Some(mut seat) = left {
+    if let Some(mut seat) = left
+        && size_of::<F>() <= BYTES_MAX
+    {
         seat.as_mut().take_from(&mut future);
         if future.is_none() {
             return seat;
         }
     }
     Box::pin(future)
+}
+
+/// Whether an empty place is worth keeping.
+pub(crate) fn is_kept(seat: &BoxSeat) -> bool {
+    size_of_val(&**seat) <= BYTES_MAX
 }
 
 impl<F: Future<Output = Judged> + Send + 'static> Seat for Option<F> {
@@ -61,7 +71,7 @@ mod tests {
 
     use super::*;
 
-    async fn never(_: [u8; 100]) -> Judged {
+    async fn never<const BYTES: usize>(_: [u8; BYTES]) -> Judged {
         std::future::pending().await
     }
 
@@ -79,5 +89,11 @@ mod tests {
         let mut other = seated(std::future::pending::<Judged>(), Some(seat));
         let mut cx = Context::from_waker(Waker::noop());
         assert!(other.as_mut().poll(&mut cx).is_pending());
+    }
+
+    #[test]
+    fn a_large_place_is_not_kept() {
+        assert!(is_kept(&seated(never([0; 500]), None)));
+        assert!(!is_kept(&seated(never([0; 2_000]), None)));
     }
 }

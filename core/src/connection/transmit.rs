@@ -15,6 +15,9 @@ use super::compression::Payload;
 use super::session::{Cut, LINGER_BYTES, PONGS_MAX, QUANTUM_MAX, QUANTUM_MIN};
 use super::{Connection, Step, tls};
 
+/// Of a masked frame of 126 bytes to 64 KiB (RFC 6455 §5.2).
+const HEADER_BYTES: usize = 8;
+
 /// A piece of what is offered to the kernel: what it is, and where it ends in the scratch buffer.
 #[derive(Debug)]
 pub(crate) struct Unit {
@@ -113,7 +116,10 @@ impl Connection {
             }
         }
         if self.sends_messages() {
-            make_room(scratch, self.outbound.bytes().min(quantum as usize));
+            if compression.is_none() {
+                let bytes = self.outbound.bytes() + HEADER_BYTES * self.outbound.len();
+                make_room(scratch, bytes.min(quantum as usize));
+            }
             let mut is_whole = true;
             let offer_one = |payload: Payload<'_>| {
                 let left = quantum.saturating_sub(offered(scratch));
@@ -501,14 +507,17 @@ fn close_unit(plan: &mut Vec<Unit>, what: What, scratch: &[u8]) {
     });
 }
 
-/// Makes room for about so many bytes, if they are many, and for what goes out beside them. Left to double, the buffer would come
-/// to take twice as much as one write ever holds.
+/// Makes room for so many bytes, if they are many, and for what goes out beside them. Left to double, the buffer would come to take
+/// twice as much as one write ever holds.
 fn make_room(scratch: &mut Vec<u8>, bytes: usize) {
     const MANY: usize = 64 << 10;
-    /// The last frame's part beyond the quantum, control frames, and the headers of messages that are not very short.
+    /// Control frames, and the part of the last frame that lies beyond the quantum.
     const BESIDE: usize = 8 << 10;
-    if bytes >= MANY && bytes > scratch.capacity() {
-        scratch.reserve_exact(bytes + BESIDE);
+    /// So that a little more each time does not lead to new memory each time.
+    const STEP: usize = 32 << 10;
+    let needed = bytes + BESIDE;
+    if bytes >= MANY && needed > scratch.capacity() - scratch.len() {
+        scratch.reserve_exact(needed.next_multiple_of(STEP));
     }
 }
 

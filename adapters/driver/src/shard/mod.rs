@@ -61,8 +61,6 @@ pub(crate) struct Shard<R: Runtime> {
     reads: VecDeque<Deferred>,
     budget: Budget,
     alarm: Alarm<R::Timer>,
-    /// How many quick commands were obeyed since the clock was read.
-    quick: u32,
     next_timeout: Option<Instant>,
     /// How many processor calls the set may keep.
     calls_kept: u32,
@@ -91,7 +89,6 @@ impl<R: Runtime> Shard<R> {
             reads: VecDeque::new(),
             budget: Budget::renewed(Instant::ORIGIN),
             alarm: Alarm::new(R::timer(), Arc::clone(&home.mailbox)),
-            quick: 0,
             next_timeout: None,
             calls_kept: 0,
             return_at: None,
@@ -122,17 +119,14 @@ impl<R: Runtime> Shard<R> {
     /// done, or for a few that are done quickly.
     fn work(&mut self, mut now: Instant) -> Instant {
         self.do_due(now);
+        let mut quick = 0u32;
         while let Some(command) = self.mail.pop_front() {
-            self.quick = match command.is_quick() {
-                true => self.quick + 1,
-                false => QUICK_MAX,
-            };
+            quick = if command.is_quick() { quick + 1 } else { 0 };
             self.obey(now, command);
             self.perform(now);
-            if self.quick < QUICK_MAX {
+            if !quick.is_multiple_of(QUICK_MAX) && !self.mail.is_empty() {
                 continue;
             }
-            self.quick = 0;
             now = self.advance();
             if self.budget.left_of_half(now) == Left::Nothing {
                 break;
@@ -211,7 +205,6 @@ impl<R: Runtime> Future for Shard<R> {
         let shard = &mut *self;
         let mut now = shard.common.clock.now();
         shard.budget = Budget::renewed(now);
-        shard.quick = 0;
         loop {
             // The waker is left before anything is looked at: what comes later wakes, what came before is seen.
             let ready = &mut shard.slots.ready;
