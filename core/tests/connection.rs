@@ -62,6 +62,18 @@ fn an_open_connection_wakes_for_its_ping_and_not_for_what_its_dial_had_to_wait_f
 }
 
 #[test]
+fn an_open_connection_that_does_not_ping_wakes_for_nothing() {
+    let settings = Settings {
+        keepalive: None,
+        ..Settings::default()
+    };
+    let mut pair = Pair::new(settings, Hooks::default());
+    pair.open();
+    assert_eq!(pair.state(), State::Open);
+    assert_eq!(pair.next_timeout, None);
+}
+
+#[test]
 fn frames_in_the_same_segment_as_the_101_are_delivered() {
     let mut pair = Pair::new(Settings::default(), Hooks::default());
     pair.accept();
