@@ -1,4 +1,4 @@
-//! What connections cost, counted by the allocator. Both tests count all of the process's memory, so they take turns.
+//! What connections cost, counted by the allocator. The tests count all of the process's memory, so they take turns.
 #![forbid(unsafe_code)]
 
 use std::alloc::System;
@@ -185,6 +185,34 @@ fn an_open_connection_keeps_no_buffer_after_a_burst_of_large_messages() {
         each <= EMPTY_QUEUE_BYTES,
         "each connection kept {each} bytes"
     );
+}
+
+#[test]
+fn for_its_writes_a_set_keeps_what_one_of_them_holds_and_not_twice_that() {
+    const WRITE_BYTES_MAX: usize = 256 << 10;
+    /// What stands where in it, and the rest.
+    const BESIDE: usize = 96 << 10;
+    let _turn = TURN.lock().unwrap();
+    let mut world = World::new();
+    let socket = world.open(0);
+    let before = held();
+    for (count, len) in [(1, 200 << 10), (400, 1 << 10), (1_000, 300)] {
+        for _ in 0..count {
+            let message = Message::binary(vec![b'x'; len]);
+            world
+                .set
+                .send(NOW, socket.connection, message, Report::Quiet)
+                .expect("the queue holds it");
+        }
+        world.written.clear();
+        world.drain();
+        assert!(world.written.len() > count * len);
+        let kept = held().saturating_sub(before);
+        assert!(
+            kept <= WRITE_BYTES_MAX + BESIDE,
+            "{kept} bytes after {count} messages of {len}"
+        );
+    }
 }
 
 #[test]

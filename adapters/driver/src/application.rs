@@ -12,7 +12,6 @@ use std::task::{Context, Poll};
 use ropewalk_core::{AttemptRequest, Batch, Judged};
 
 use crate::runtime::Socket;
-use crate::seat::{BoxSeat, seated};
 
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -21,10 +20,7 @@ type Function<A, T> = Arc<dyn Fn(A) -> BoxFuture<T> + Send + Sync>;
 
 /// A processor: an asynchronous function from a batch to verdicts.
 #[derive(Clone)]
-pub(crate) struct Process(Arc<ProcessorFunction>);
-
-/// Puts the future of a call into a seat: the one given, if it is for such futures, or a new one.
-type ProcessorFunction = dyn Fn(Batch, Option<BoxSeat>) -> BoxSeat + Send + Sync;
+pub(crate) struct Process(Function<Batch, Judged>);
 
 impl Process {
     pub(crate) fn new<F>(processor: impl Fn(Batch) -> F + Send + Sync + 'static) -> Self
@@ -32,14 +28,11 @@ impl Process {
         F: Future<Output = Judged> + Send + 'static,
     {
         let processor = Kept::new(processor);
-        Self(Arc::new(move |batch, left| {
-            seated(processor.function()(batch), left)
-        }))
+        Self(Arc::new(move |batch| Box::pin(processor.function()(batch))))
     }
 
-    /// Calls it; what it returned is to be polled. `left` is a place that an earlier call of any processor has left.
-    pub(crate) fn call(&self, batch: Batch, left: Option<BoxSeat>) -> BoxSeat {
-        (self.0)(batch, left)
+    pub(crate) fn call(&self, batch: Batch) -> BoxFuture<Judged> {
+        (self.0)(batch)
     }
 }
 

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
@@ -17,7 +17,6 @@ use ropewalk_core::{Batch, Judged};
 use crate::application::Process;
 use crate::mailbox::{Command, Mailbox};
 use crate::process::{Judging, Pace};
-use crate::seat::BoxSeat;
 
 /// So many calls are made by a runner before others get their turn.
 const CALLS_A_TURN: usize = 32;
@@ -56,9 +55,6 @@ pub(crate) struct Jobs {
     spawn: fn(Runner),
     /// How often a processor was paused, or its connection has ended.
     changes: AtomicU64,
-    /// Whether there may be something for the shard. Changed under the lock, and before the shard is notified: so the shard needs the
-    /// lock only where it is set.
-    has_done: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -90,7 +86,6 @@ impl Jobs {
             cores,
             spawn,
             changes: AtomicU64::new(0),
-            has_done: AtomicBool::new(false),
             state: Mutex::default(),
         })
     }
@@ -137,7 +132,6 @@ impl Jobs {
                         jobs: Arc::clone(self),
                         number,
                         standing: Standing::Coming,
-                        seat: None,
                     });
                 }
             }
@@ -150,22 +144,17 @@ impl Jobs {
 
     /// Tells the shard what has become of a job. A shard that has ended wants to know nothing.
     pub(crate) fn tell(&self, done: Done) {
-        let added = self.add(&mut self.lock(), Some(done));
+        let added = self.lock().add(Some(done));
         self.notify(added);
     }
 
     /// Takes what there is to be told. `done`, which is empty, changes places with what gathers it, so that both are used again.
     pub(crate) fn take_done(&self, done: &mut VecDeque<Command>) {
         debug_assert!(done.is_empty());
-        if !self.has_done.load(Ordering::Relaxed) {
-            return;
-        }
         if done.capacity() > KEPT {
             *done = VecDeque::new();
         }
-        let mut state = self.lock();
-        std::mem::swap(done, &mut state.done);
-        self.has_done.store(false, Ordering::Relaxed);
+        std::mem::swap(done, &mut self.lock().done);
     }
 
     /// Drops what waits; the runners end.
@@ -179,21 +168,6 @@ impl Jobs {
         drop((waiting, done));
         for (_, waker) in idle {
             waker.wake();
-        }
-    }
-
-    fn add(&self, state: &mut State, done: Option<Done>) -> Added {
-        match done {
-            Some(done) if state.is_closed => Added::Refused(done),
-            Some(done) => {
-                state.done.push_back(Command::Done(done));
-                self.has_done.store(true, Ordering::Relaxed);
-                match state.done.len() {
-                    1 => Added::First,
-                    _ => Added::Nothing,
-                }
-            }
-            None => Added::Nothing,
         }
     }
 
@@ -221,13 +195,28 @@ enum Added {
     Refused(Done),
 }
 
+impl State {
+    fn add(&mut self, done: Option<Done>) -> Added {
+        match done {
+            Some(done) if self.is_closed => Added::Refused(done),
+            Some(done) => {
+                self.done.push_back(Command::Done(done));
+                match self.done.len() {
+                    1 => Added::First,
+                    _ => Added::Nothing,
+                }
+            }
+            None => Added::Nothing,
+        }
+    }
+}
+
 /// A task that calls processors as long as there are jobs.
+#[derive(Debug)]
 pub(crate) struct Runner {
     jobs: Arc<Jobs>,
     number: u32,
     standing: Standing,
-    /// A place that a call has left.
-    seat: Option<BoxSeat>,
 }
 
 /// What the others think that a runner does.
@@ -255,9 +244,8 @@ impl Future for Runner {
                 done = Some(Done::Held(job.batch));
                 continue;
             }
-            let mut judging = Judging::begin(&job.process, job.batch, self.seat.take());
+            let mut judging = Judging::begin(&job.process, job.batch);
             if let Poll::Ready(judged) = Pin::new(&mut judging).poll(cx) {
-                self.seat = judging.take_seat();
                 done = Some(Done::Judged(judged));
             } else {
                 done = Some(Done::Waits(Box::new(judging)));
@@ -276,7 +264,7 @@ impl Runner {
     fn next(&mut self, cx: &Context<'_>, done: Option<Done>) -> Poll<Option<Job>> {
         let mut state = self.jobs.lock();
         let stale = self.standing.arrive(self.number, &mut state);
-        let added = self.jobs.add(&mut state, done);
+        let added = state.add(done);
         let next = match state.waiting.pop_front() {
             Some(job) => Poll::Ready(Some(job)),
             None if state.is_closed || state.idle.len() > self.jobs.cores => Poll::Ready(None),
@@ -305,7 +293,7 @@ impl Runner {
     fn come_back(&mut self, done: Option<Done>) {
         let mut state = self.jobs.lock();
         state.coming += 1;
-        let added = self.jobs.add(&mut state, done);
+        let added = state.add(done);
         drop(state);
         self.jobs.notify(added);
         self.standing = Standing::Coming;

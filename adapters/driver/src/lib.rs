@@ -52,7 +52,6 @@ mod room;
 mod runtime;
 mod scope;
 mod scoped;
-mod seat;
 mod sender;
 mod shard;
 mod slots;

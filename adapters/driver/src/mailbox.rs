@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::collections::vec_deque::IntoIter;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use ropewalk_core::admission::{RequestId, Stage};
@@ -20,9 +19,6 @@ use crate::store::StoredLetter;
 /// A shard's letterbox, and the list of its sockets that woke: all that wakes a shard does so through these.
 #[derive(Debug, Default)]
 pub(crate) struct Mailbox {
-    /// Whether there may be something in it. Changed under the lock, and before the shard is notified: so the shard needs the lock only
-    /// where it is set.
-    has_mail: AtomicBool,
     state: Mutex<State>,
     pub(crate) ready: ReadyList,
 }
@@ -114,7 +110,6 @@ impl Mailbox {
             Closed::Yes => return Err(command),
             Closed::No => state.commands.push_back(command),
         }
-        self.has_mail.store(true, Ordering::Relaxed);
         // Of commands that the shard takes together only the first wakes it: whoever left that has woken it or is about to.
         let is_first = state.commands.len() == 1;
         drop(state);
@@ -125,43 +120,33 @@ impl Mailbox {
     }
 
     /// Moves all commands behind those in `mail`. An empty `mail` changes places with the box's own, so that both are used
-    /// again. To be called when the ready list has [news](crate::ready::News), or something was seen that came after a command.
+    /// again.
     pub(crate) fn take(&self, mail: &mut VecDeque<Command>) -> Closed {
-        if !self.has_mail.load(Ordering::Relaxed) {
-            return Closed::No;
-        }
         let mut state = self.lock();
-        if state.closed == Closed::Yes {
-            return Closed::Yes;
-        }
-        self.has_mail.store(false, Ordering::Relaxed);
-        if mail.is_empty() {
-            if mail.capacity() > COMMANDS_KEPT {
-                *mail = VecDeque::new();
+        match state.closed {
+            Closed::Yes => {}
+            Closed::No if mail.is_empty() => {
+                if mail.capacity() > COMMANDS_KEPT {
+                    *mail = VecDeque::new();
+                }
+                std::mem::swap(mail, &mut state.commands);
             }
-            std::mem::swap(mail, &mut state.commands);
-        } else {
-            mail.append(&mut state.commands);
+            Closed::No => mail.append(&mut state.commands),
         }
-        Closed::No
+        state.closed
     }
 
     /// Tells the shard to end. Commands that it has not taken stay for [`drain`](Self::drain).
     pub(crate) fn close(&self) {
-        self.end(&mut self.lock());
+        self.lock().closed = Closed::Yes;
         self.ready.notify();
     }
 
     /// Closes and takes what nobody will do any more.
     pub(crate) fn drain(&self) -> VecDeque<Command> {
         let mut state = self.lock();
-        self.end(&mut state);
-        std::mem::take(&mut state.commands)
-    }
-
-    fn end(&self, state: &mut State) {
         state.closed = Closed::Yes;
-        self.has_mail.store(true, Ordering::Relaxed);
+        std::mem::take(&mut state.commands)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -90,17 +90,14 @@ fn mail_is_seen_or_the_shard_is_woken_again() {
     loom::model(|| {
         let list = Arc::new(ReadyList::default());
         let mail = Arc::new(sync::Mutex::new(0));
-        let has_mail = Arc::new(sync::AtomicBool::new(false));
         let task = Task::new();
         let sender = loom::thread::spawn({
-            let (list, mail, has_mail) =
-                (Arc::clone(&list), Arc::clone(&mail), Arc::clone(&has_mail));
+            let (list, mail) = (Arc::clone(&list), Arc::clone(&mail));
             move || {
                 for _ in 0..2 {
                     // Only what comes into an empty box is told.
                     let mut mail = mail.lock().unwrap();
                     *mail += 1;
-                    has_mail.store(true, sync::Ordering::Relaxed);
                     let is_first = *mail == 1;
                     drop(mail);
                     if is_first {
@@ -112,12 +109,8 @@ fn mail_is_seen_or_the_shard_is_woken_again() {
         let waker = Waker::from(Arc::clone(&task));
         // Looks only where something may have come.
         let look = || match list.register(&waker, &mut VecDeque::new()) {
-            News::Some if has_mail.load(sync::Ordering::Relaxed) => {
-                let mut mail = mail.lock().unwrap();
-                has_mail.store(false, sync::Ordering::Relaxed);
-                std::mem::take(&mut *mail)
-            }
-            News::Some | News::None => 0,
+            News::Some => std::mem::take(&mut *mail.lock().unwrap()),
+            News::None => 0,
         };
         let mut seen = look();
         seen += look();
