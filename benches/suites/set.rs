@@ -11,6 +11,9 @@ use ropewalk_benches::peer::text_frame;
 use ropewalk_benches::subjects::Many;
 use ropewalk_benches::work::letters;
 
+/// Shares no divisor with any of the numbers of connections.
+const STRIDE: usize = 3_989;
+
 fn set(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("set");
     group.throughput(Throughput::Elements(1));
@@ -18,7 +21,10 @@ fn set(criterion: &mut Criterion) {
     let text = String::from_utf8(letters(128)).expect("it is ASCII");
     for connections in [1, 100, 10_000] {
         let mut many = Many::open(connections);
-        let mut turns = (0..connections).cycle();
+        // No connection lies beside the one before, and each has its turn.
+        let mut turns = (0..connections)
+            .cycle()
+            .map(|turn| turn * STRIDE % connections);
         let mut turn = move || turns.next().unwrap_or(0);
         group.bench_function(format!("receive/{connections}"), |bencher| {
             bencher.iter(|| many.receive(turn(), &frame));

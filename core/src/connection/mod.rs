@@ -119,31 +119,38 @@ impl<'a> Step<'a> {
 /// A WebSocket client connection with its reconnect loop, its queues and its counters.
 ///
 /// What lives and dies with a socket is in `attempt` and `session`; everything else survives sockets.
+///
+/// The order is that of use. With many connections, a read finds its connection outside the processor's caches: what it needs, from the
+/// end of `outbound` to the beginning of `session`, fills four of their lines.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(crate) struct Connection {
-    id: ConnectionId,
+    tally: Tally,
+    outbound: Outbound,
     config: Arc<Config>,
-    target: Arc<Target>,
+    generation: u32,
     life: Lifecycle,
     consumer: Consumer,
     reading: Reading,
-    is_pause_told: bool,
-    is_transmit_announced: bool,
-    was_ever_ready: bool,
-    endpoint: u16,
-    generation: u32,
-    backoff: Backoff,
-    jitter: Jitter,
-    history: Option<Box<History>>,
-    attempt: Option<Box<Attempt>>,
-    session: Option<Session>,
     /// Of the socket that there is; goes with it.
     tls: Option<Box<Tls>>,
     ending: Option<Box<Ending>>,
-    outbound: Outbound,
+    attempt: Option<Box<Attempt>>,
+    id: ConnectionId,
+    received: u64,
+    received_bytes: u64,
+    delivered: u64,
     inbound: Inbound,
+    session: Option<Session>,
+    target: Arc<Target>,
+    history: Option<Box<History>>,
+    backoff: Backoff,
+    jitter: Jitter,
     next_sequence: u64,
-    tally: Tally,
+    endpoint: u16,
+    is_pause_told: bool,
+    is_transmit_announced: bool,
+    was_ever_ready: bool,
 }
 
 /// What a connection remembers of its troubles; one that never had any remembers nothing.
@@ -177,12 +184,9 @@ struct Tally {
     written: u64,
     interrupted: u64,
     not_sent: u64,
-    received: u64,
-    delivered: u64,
     filtered: u64,
     rejected: u64,
     dropped: u64,
-    received_bytes: u64,
     written_bytes: u64,
     uptime_nanos: u64,
     dials: u32,
@@ -193,6 +197,14 @@ struct Tally {
 
 /// An open idle connection fits here, with everything that it needs to stay open; it has no buffers beside.
 const _: () = assert!(size_of::<Connection>() <= 512);
+
+/// What a read needs fills four lines of 64 bytes.
+#[cfg(target_pointer_width = "64")]
+const _: () = {
+    let begin = std::mem::offset_of!(Connection, outbound) + Outbound::RARE_AT;
+    let end = std::mem::offset_of!(Connection, session) + Session::READ_BYTES;
+    assert!(begin == 2 * 64 && end == 6 * 64);
+};
 
 // Commands.
 impl Connection {
@@ -228,6 +240,9 @@ impl Connection {
             outbound: Outbound::default(),
             inbound,
             next_sequence,
+            received: 0,
+            received_bytes: 0,
+            delivered: 0,
             tally: Tally::default(),
         };
         for endpoint in connection.target.endpoints() {
@@ -251,7 +266,7 @@ impl Connection {
             return;
         }
         self.end_calls(step, 1);
-        self.tally.delivered += (batch.len() - judged.refusals().len()) as u64;
+        self.delivered += (batch.len() - judged.refusals().len()) as u64;
         if judged.refusals().is_empty() {
             if let Some(letter) = batch.letter() {
                 self.tell_fate(step, letter, Fate::Delivered);
@@ -531,7 +546,7 @@ impl Connection {
 
     /// How many messages were received so far.
     pub(crate) fn received(&self) -> u64 {
-        self.tally.received
+        self.received
     }
 
     pub(crate) fn counters(&self, now: Instant) -> Counters {
@@ -550,14 +565,14 @@ impl Connection {
             not_sent: tally.not_sent,
             expired: history.map_or(0, |h| h.discarded.expired),
             dropped_out: history.map_or(0, |h| h.discarded.dropped),
-            received: tally.received,
+            received: self.received,
             redriven: history.map_or(0, |h| h.redriven),
-            delivered: tally.delivered,
+            delivered: self.delivered,
             filtered: tally.filtered,
             rejected: tally.rejected,
             dropped: tally.dropped,
             in_flight_in: self.inbound.in_flight(self.consumer),
-            received_bytes: tally.received_bytes,
+            received_bytes: self.received_bytes,
             written_bytes: tally.written_bytes,
             dials: u64::from(tally.dials),
             sessions: u64::from(tally.sessions),

@@ -78,7 +78,7 @@ impl Connection {
         };
         session.received(step.now);
         let found = Found {
-            seq: self.config.hooks().numbered_after + self.tally.received + 1,
+            seq: self.config.hooks().numbered_after + self.received + 1,
             received_at: step.now,
             first,
             behind: here.clone(),

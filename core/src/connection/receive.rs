@@ -19,7 +19,7 @@ use crate::time::Instant;
 use crate::websocket::{Item, Limits, Run};
 
 use super::renegotiation::ready_steps;
-use super::session::Script;
+use super::session::{Script, Session};
 use super::{Connection, History, Step, Tally, endpoint_of};
 
 /// What the application's decoder refused of late.
@@ -136,9 +136,9 @@ impl Connection {
                     session.has_sign_of_life = true;
                     session.last_data_at = step.now;
                     session.arriving = None;
-                    self.tally.received += 1;
-                    self.tally.received_bytes += payload.len() as u64;
-                    let seq = self.config.hooks().numbered_after + self.tally.received;
+                    self.received += 1;
+                    self.received_bytes += payload.len() as u64;
+                    let seq = self.config.hooks().numbered_after + self.received;
                     let message = MessageRef::new(kind, &payload, seq, step.now);
                     if let Some(acknowledge) = &self.config.hooks().acknowledge
                         && let Some(key) = acknowledge.reply(message)
@@ -206,12 +206,12 @@ impl Connection {
             numbered_after: _,
             provider: _,
         } = self.config.hooks();
-        let script = self.session.as_ref().and_then(|it| it.script.as_ref());
+        let is_scripted = |session: &Session| session.script.is_some();
         acknowledge.is_none()
             && resume.is_none()
             && decode.is_none()
             && urgent.is_none()
-            && script.is_none()
+            && (self.life.state() == State::Open || !self.session.as_ref().is_some_and(is_scripted))
             && self.inbound.has_one_lane()
     }
 
@@ -235,7 +235,7 @@ impl Connection {
         let arrival = Arrival {
             generation: self.generation,
             at: step.now,
-            seq: self.config.hooks().numbered_after + self.tally.received + 1,
+            seq: self.config.hooks().numbered_after + self.received + 1,
         };
         let pushed = self.inbound.push_run(policy, &arrival, step.arenas, next);
         self.were_queued(step, pushed);
@@ -244,8 +244,8 @@ impl Connection {
 
     pub(super) fn were_queued(&mut self, step: &Step<'_>, pushed: Pushed) {
         if pushed.items > 0 {
-            self.tally.received += u64::from(pushed.items);
-            self.tally.received_bytes += pushed.bytes as u64;
+            self.received += u64::from(pushed.items);
+            self.received_bytes += pushed.bytes as u64;
             if let Some(session) = &mut self.session {
                 session.has_sign_of_life = true;
                 session.last_data_at = step.now;

@@ -31,11 +31,34 @@ pub(super) const LINGER_BYTES: usize = 64 * 1024;
 const PING_TIMES: u32 = 64;
 
 /// The state of one socket after its upgrade.
+///
+/// What each read needs comes first.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Session {
     pub(super) decoder: Decoder,
     pub(super) last_received_at: Instant,
     pub(super) last_data_at: Instant,
+    /// Only while a message is incomplete that has a time to be complete.
+    pub(super) arriving: Option<Box<Arriving>>,
+    pub(super) close: Option<Box<Close>>,
+    /// Only if compression was agreed on.
+    pub(super) compression: Option<Box<Compression>>,
+    #[allow(
+        clippy::box_collection,
+        reason = "eight bytes in every idle session, not 32"
+    )]
+    pub(super) pongs: Option<Box<VecDeque<Box<[u8]>>>>,
+    /// Bytes of the socket that were not taken, and are kept elsewhere.
+    pub(super) left_with_driver: u32,
+    /// The last read brought much in few messages.
+    pub(super) brings_much: bool,
+    /// The peer was pinged, and no byte came since.
+    pub(super) is_life_awaited: bool,
+    pub(super) has_sign_of_life: bool,
+    pub(super) has_ended: bool,
+    pub(super) script: Option<Box<Script>>,
+    pub(super) cut: Option<Box<Cut>>,
     /// `FAR_FUTURE` until the ready script has succeeded.
     pub(super) ready_at: Instant,
     /// When the last ping was decided on.
@@ -45,32 +68,12 @@ pub(crate) struct Session {
     /// `FAR_FUTURE` unless the peer has bytes to accept.
     pub(super) unwritten_since: Instant,
     pub(super) ping_nonce: u64,
-    #[allow(
-        clippy::box_collection,
-        reason = "eight bytes in every idle session, not 32"
-    )]
-    pub(super) pongs: Option<Box<VecDeque<Box<[u8]>>>>,
-    /// Only while a message is incomplete that has a time to be complete.
-    pub(super) arriving: Option<Box<Arriving>>,
-    pub(super) cut: Option<Box<Cut>>,
-    pub(super) close: Option<Box<Close>>,
-    pub(super) script: Option<Box<Script>>,
-    /// Only if compression was agreed on.
-    pub(super) compression: Option<Box<Compression>>,
     pub(super) quantum: u32,
-    /// Bytes of the socket that were not taken, and are kept elsewhere.
-    pub(super) left_with_driver: u32,
     /// Messages wait for others to leave with them.
     pub(super) is_lingering: bool,
     pub(super) is_ping_unsent: bool,
-    /// The last read brought much in few messages.
-    pub(super) brings_much: bool,
-    /// The peer was pinged, and no byte came since.
-    pub(super) is_life_awaited: bool,
     /// The peer was pinged, and the round trip is not measured yet.
     pub(super) is_pong_awaited: bool,
-    pub(super) has_sign_of_life: bool,
-    pub(super) has_ended: bool,
 }
 
 /// What the kernel took only a part of. It goes out to its end before anything else does.
@@ -94,6 +97,10 @@ pub(super) struct Script {
 }
 
 impl Session {
+    /// How much of it each read needs.
+    #[cfg(target_pointer_width = "64")]
+    pub(super) const READ_BYTES: usize = std::mem::offset_of!(Self, script);
+
     pub(super) fn new(now: Instant) -> Self {
         Self {
             decoder: Decoder::new(),

@@ -127,7 +127,7 @@ impl Connection {
             let batch = batch.expect("one was due");
             step.arenas.lend(&batch);
             if self.consumer == Consumer::Pull {
-                self.tally.delivered += batch.len() as u64;
+                self.delivered += batch.len() as u64;
             }
             let handed_over = batch.letter().filter(|_| self.consumer == Consumer::Pull);
             step.out.push_back(Output::Deliver(batch));

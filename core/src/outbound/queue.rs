@@ -63,7 +63,10 @@ struct Place {
 ///
 /// What is packed stands behind all others. Whatever does more with it than to let its first messages leave
 /// [unpacks](Outbound::unpack) it before.
+///
+/// `rare` comes last: whoever reads a socket asks for nothing else, and has what it needs behind it.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(crate) struct Outbound {
     queue: VecDeque<Queued>,
     bytes: usize,
@@ -116,6 +119,10 @@ impl Rare {
 }
 
 impl Outbound {
+    /// Where in it `rare` is.
+    #[cfg(target_pointer_width = "64")]
+    pub(crate) const RARE_AT: usize = std::mem::offset_of!(Self, rare);
+
     /// Numbers a message that the connection takes charge of.
     pub(crate) fn number(&mut self) -> MessageId {
         self.accepted += 1;
