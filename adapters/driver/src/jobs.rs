@@ -3,13 +3,14 @@
 //! Most calls of processors end where they began, so a task for each would cost more than the call. Those of a shard are made by a
 //! few *runners*, which take them from one queue; a call that waits for something goes on in a task of its own. No call has to wait
 //! for another that keeps its core busy, as long as the runtime lets another thread run what that has woken: as many runners are
-//! on their way as jobs wait, up to the number of cores, and one that is busy is not among them.
+//! on their way as jobs wait, up to the number of cores, and one that is busy is not among them. Where the runtime has one thread, one
+//! runner is all.
 
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::{Context, Poll, Waker};
 
 use ropewalk_core::{Batch, Judged};
@@ -50,12 +51,23 @@ pub(crate) enum Done {
 #[derive(Debug)]
 pub(crate) struct Jobs {
     mailbox: Arc<Mailbox>,
-    /// So many runners may usefully run at once.
-    cores: usize,
-    spawn: fn(Runner),
+    crew: Crew,
+    /// What the crew's `has_one_thread` has said.
+    has_one_thread: OnceLock<bool>,
     /// How often a processor was paused, or its connection has ended.
     changes: AtomicU64,
     state: Mutex<State>,
+}
+
+/// Who makes a shard's calls.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Crew {
+    /// So many threads may usefully run at once.
+    pub(crate) cores: usize,
+    /// Starts a runner.
+    pub(crate) spawn: fn(Runner),
+    /// As [`Runtime`](crate::runtime::Runtime) has it.
+    pub(crate) has_one_thread: fn() -> bool,
 }
 
 #[derive(Debug, Default)]
@@ -79,12 +91,11 @@ impl Done {
 }
 
 impl Jobs {
-    /// `spawn` starts a runner.
-    pub(crate) fn new(mailbox: Arc<Mailbox>, cores: usize, spawn: fn(Runner)) -> Arc<Self> {
+    pub(crate) fn new(mailbox: Arc<Mailbox>, crew: Crew) -> Arc<Self> {
         Arc::new(Self {
             mailbox,
-            cores,
-            spawn,
+            crew,
+            has_one_thread: OnceLock::new(),
             changes: AtomicU64::new(0),
             state: Mutex::default(),
         })
@@ -114,7 +125,7 @@ impl Jobs {
 
     /// Calls as many runners as are missing among those that are on their way.
     fn call_runners<'s>(self: &'s Arc<Self>, mut state: MutexGuard<'s, State>) {
-        let wanted = state.waiting.len().min(self.cores);
+        let wanted = state.waiting.len().min(self.runners_max());
         let mut missing = wanted.saturating_sub(state.coming);
         while missing > 0 {
             missing -= 1;
@@ -128,7 +139,7 @@ impl Jobs {
                     let number = state.runners;
                     state.runners = number.wrapping_add(1);
                     drop(state);
-                    (self.spawn)(Runner {
+                    (self.crew.spawn)(Runner {
                         jobs: Arc::clone(self),
                         number,
                         standing: Standing::Coming,
@@ -139,6 +150,19 @@ impl Jobs {
                 return;
             }
             state = self.lock();
+        }
+    }
+
+    /// Whether a runner that makes a call keeps all others from running. To be asked by tasks of the runtime.
+    fn has_one_thread(&self) -> bool {
+        *self.has_one_thread.get_or_init(self.crew.has_one_thread)
+    }
+
+    /// So many runners are called at most.
+    fn runners_max(&self) -> usize {
+        match self.has_one_thread() {
+            true => 1,
+            false => self.crew.cores,
         }
     }
 
@@ -267,7 +291,7 @@ impl Runner {
         let added = state.add(done);
         let next = match state.waiting.pop_front() {
             Some(job) => Poll::Ready(Some(job)),
-            None if state.is_closed || state.idle.len() > self.jobs.cores => Poll::Ready(None),
+            None if state.is_closed || state.idle.len() > self.jobs.crew.cores => Poll::Ready(None),
             None => {
                 if state.waiting.capacity() > KEPT {
                     state.waiting = VecDeque::new();
@@ -277,7 +301,8 @@ impl Runner {
                 Poll::Pending
             }
         };
-        let is_short = state.coming < state.waiting.len().min(self.jobs.cores);
+        let is_short = !self.jobs.has_one_thread()
+            && state.coming < state.waiting.len().min(self.jobs.crew.cores);
         drop(state);
         drop(stale);
         self.jobs.notify(added);

@@ -26,6 +26,12 @@ pub trait Runtime: Send + Sync + 'static {
         Self::spawn(future);
     }
 
+    /// Whether the runtime that this is called in runs all its tasks on one thread, so that none runs while another is polled, whatever
+    /// that does. Then nobody is called to help it. By default no.
+    fn has_one_thread() -> bool {
+        false
+    }
+
     /// Looks a host name up.
     fn resolve(
         host: String,

@@ -13,7 +13,7 @@ use crate::connect::Checked;
 use crate::events::Ring;
 use crate::gate::Gate;
 use crate::handle::ConnectionHandle;
-use crate::jobs::Jobs;
+use crate::jobs::{Crew, Jobs};
 use crate::letters::{LetterBounds, Tray};
 use crate::link::{Home, Link};
 use crate::mailbox::{Command, Mailbox, Opening};
@@ -78,7 +78,14 @@ impl Scope {
             Berth {
                 home: Arc::new(Home {
                     clock,
-                    jobs: Jobs::new(Arc::clone(&mailbox), plan.cores, |runner| R::spawn(runner)),
+                    jobs: Jobs::new(
+                        Arc::clone(&mailbox),
+                        Crew {
+                            cores: plan.cores,
+                            spawn: |runner| R::spawn(runner),
+                            has_one_thread: R::has_one_thread,
+                        },
+                    ),
                     mailbox,
                     ledger: Arc::clone(&ledger),
                 }),

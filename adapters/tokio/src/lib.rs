@@ -17,6 +17,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::Sleep;
 
 pub use ropewalk_driver::*;
@@ -47,6 +48,10 @@ impl Runtime for Tokio {
     fn spawn_shard(future: impl Future<Output = ()> + Send + 'static) {
         // The cooperative budget of a task would end a shard's turn after 128 polls of sockets.
         tokio::spawn(tokio::task::unconstrained(future));
+    }
+
+    fn has_one_thread() -> bool {
+        Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread
     }
 
     async fn resolve(host: String, port: u16) -> io::Result<Vec<SocketAddr>> {

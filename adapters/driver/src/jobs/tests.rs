@@ -67,9 +67,21 @@ struct Bench {
 
 impl Bench {
     fn of(cores: usize) -> Self {
-        let spawn = |runner| SPAWNED.with_borrow_mut(|it| it.push_back(runner));
+        Self::with(cores, || false)
+    }
+
+    fn of_one_thread() -> Self {
+        Self::with(8, || true)
+    }
+
+    fn with(cores: usize, has_one_thread: fn() -> bool) -> Self {
+        let crew = Crew {
+            cores,
+            spawn: |runner| SPAWNED.with_borrow_mut(|it| it.push_back(runner)),
+            has_one_thread,
+        };
         Self {
-            jobs: Jobs::new(Arc::default(), cores, spawn),
+            jobs: Jobs::new(Arc::default(), crew),
             task: Arc::default(),
         }
     }
@@ -187,10 +199,29 @@ fn a_call_that_keeps_its_core_busy_holds_up_no_other() {
     }
 }
 
+#[test]
+fn on_one_thread_one_runner_makes_all_calls() {
+    let bench = Bench::of_one_thread();
+    bench.push(jobs_of(&acknowledges(), 4));
+    bench.push(jobs_of(&acknowledges(), 4));
+    let mut runner = bench.runner();
+    assert!(bench.poll(&mut runner).is_pending());
+    assert_eq!((bench.done().len(), bench.spawned()), (8, 0));
+    bench.push(jobs_of(&acknowledges(), 4));
+    assert_eq!((bench.spawned(), bench.task.times()), (0, 1));
+    assert!(bench.poll(&mut runner).is_pending());
+    assert_eq!((bench.done().len(), bench.spawned()), (4, 0));
+}
+
 /// As a runtime does that ends.
 #[test]
 fn runners_that_are_not_run_are_not_spawned_for_ever() {
-    let jobs = Jobs::new(Arc::default(), 8, drop);
+    let crew = Crew {
+        cores: 8,
+        spawn: drop,
+        has_one_thread: || false,
+    };
+    let jobs = Jobs::new(Arc::default(), crew);
     jobs.push(&mut jobs_of(&acknowledges(), 100).into());
     assert_eq!(jobs.lock().coming, 0);
 }

@@ -205,16 +205,17 @@ impl<R: Runtime> Future for Shard<R> {
         let shard = &mut *self;
         let mut now = shard.common.clock.now();
         shard.budget = Budget::renewed(now);
+        // The waker is left before anything is looked at: what came before is seen, and what comes from now on takes it and wakes this
+        // task again.
+        let ready = &mut shard.slots.ready;
+        match shard.mailbox.ready.register(cx.waker(), ready) {
+            News::Some => match shard.take_mail() {
+                Closed::Yes => return Poll::Ready(()),
+                Closed::No => {}
+            },
+            News::None => {}
+        }
         loop {
-            // The waker is left before anything is looked at: what comes later wakes, what came before is seen.
-            let ready = &mut shard.slots.ready;
-            match shard.mailbox.ready.register(cx.waker(), ready) {
-                News::Some => match shard.take_mail() {
-                    Closed::Yes => return Poll::Ready(()),
-                    Closed::No => {}
-                },
-                News::None => {}
-            }
             if !shard.has_work(now) {
                 if shard.poll_alarm().is_pending() {
                     return Poll::Pending;
