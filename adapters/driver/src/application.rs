@@ -87,9 +87,16 @@ impl fmt::Debug for Transport {
 #[error("panicked: {0}")]
 pub(crate) struct Panicked(Box<str>);
 
-/// Runs the application's code. A panic is an error, and what the code left behind is not used again.
+/// Runs the application's code. A panic is an error, and what the code left behind is not used again. What it panicked with is the
+/// application's too, and may panic when it is dropped: then it is not.
 pub(crate) fn guard<T>(run: impl FnOnce() -> T) -> Result<T, Panicked> {
-    catch_unwind(AssertUnwindSafe(run)).map_err(|payload| Panicked(words(&*payload)))
+    catch_unwind(AssertUnwindSafe(run)).map_err(|payload| {
+        let panicked = Panicked(words(&*payload));
+        if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            std::mem::forget(again);
+        }
+        panicked
+    })
 }
 
 /// Calls an asynchronous function of the application, with panics as errors.

@@ -114,6 +114,8 @@ impl Jobs {
 
     /// Adds jobs, and calls runners for them.
     pub(crate) fn push(self: &Arc<Self>, jobs: &mut VecDeque<Job>) {
+        // The runtime is asked before the lock is taken, under which nothing else's code runs.
+        self.has_one_thread();
         let mut state = self.lock();
         if state.waiting.is_empty() {
             std::mem::swap(&mut state.waiting, jobs);

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::future::pending;
+use std::panic::panic_any;
 use std::sync::Mutex;
 
 use ropewalk_core::{
@@ -211,6 +212,28 @@ fn on_one_thread_one_runner_makes_all_calls() {
     assert_eq!((bench.spawned(), bench.task.times()), (0, 1));
     assert!(bench.poll(&mut runner).is_pending());
     assert_eq!((bench.done().len(), bench.spawned()), (4, 0));
+}
+
+#[test]
+fn what_a_call_panicked_with_may_panic_itself() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic_any(Bomb);
+        }
+    }
+    let bench = Bench::of_one_thread();
+    let mut jobs = jobs_of(&acknowledges(), 2);
+    jobs[0].process = Process::new(async |_| panic_any(Bomb));
+    bench.push(jobs);
+    let mut runner = bench.runner();
+    assert!(bench.poll(&mut runner).is_pending());
+    let done = bench.done();
+    let [Done::Judged(panicked), Done::Judged(judged)] = &done[..] else {
+        panic!("{done:?}");
+    };
+    assert_eq!(panicked.refusals().len(), 1);
+    assert_eq!(judged.refusals().len(), 0);
 }
 
 /// As a runtime does that ends.
