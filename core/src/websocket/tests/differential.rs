@@ -257,7 +257,7 @@ impl Difference<'_> {
     }
 }
 
-fn their_1002() -> CloseFrame {
+pub(super) fn their_1002() -> CloseFrame {
     CloseFrame::new(CloseCode::PROTOCOL, "Protocol violation")
 }
 

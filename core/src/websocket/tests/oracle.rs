@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use tungstenite::protocol::Role;
 use tungstenite::{Error, Message, WebSocket};
 
+use super::differential::their_1002;
 use super::*;
 use crate::websocket::{CloseCode, Opcode, close_payload, encode_frame};
 
@@ -50,6 +51,16 @@ impl Write for Pieces {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// tungstenite does not know the close code 1014, and reports another in its place.
+fn without_1014(mut ours: Vec<Got>) -> Vec<Got> {
+    if let Some(Got::Close(Some(frame))) = ours.last_mut()
+        && frame.code == CloseCode::BAD_GATEWAY
+    {
+        *frame = their_1002();
+    }
+    ours
 }
 
 /// How tungstenite's reading of a stream ended.
@@ -149,7 +160,7 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn close() -> impl Strategy<Value = Vec<u8>> {
-    let codes = prop_oneof![1000_u16..=1003, 1007_u16..=1013, 3000_u16..=4999];
+    let codes = prop_oneof![1000_u16..=1003, 1007_u16..=1014, 3000_u16..=4999];
     prop_oneof![
         Just(frame(FIN | CLOSE, b"")),
         (codes, "\\PC{0,20}").prop_map(|(code, reason)| {
@@ -193,7 +204,7 @@ proptest! {
         let ours = decode(&Limits::default(), pieces.iter().map(Vec::as_slice));
         let (theirs, ended) = oracle(Role::Client, pieces);
         prop_assert_eq!(ended, Ended::WaitingOrClosed);
-        prop_assert_eq!(ours, theirs);
+        prop_assert_eq!(without_1014(ours), theirs);
     }
 
     #[test]
@@ -219,7 +230,7 @@ proptest! {
             }
             _ => {
                 prop_assert_eq!(ended, Ended::WaitingOrClosed);
-                prop_assert_eq!(ours, theirs);
+                prop_assert_eq!(without_1014(ours), theirs);
             }
         }
     }
