@@ -52,8 +52,7 @@ pub(crate) enum Done {
 pub(crate) struct Jobs {
     mailbox: Arc<Mailbox>,
     crew: Crew,
-    /// What the crew's `has_one_thread` has said.
-    has_one_thread: OnceLock<bool>,
+    helpers: OnceLock<usize>,
     /// How often a processor was paused, or its connection has ended.
     changes: AtomicU64,
     state: Mutex<State>,
@@ -95,7 +94,7 @@ impl Jobs {
         Arc::new(Self {
             mailbox,
             crew,
-            has_one_thread: OnceLock::new(),
+            helpers: OnceLock::new(),
             changes: AtomicU64::new(0),
             state: Mutex::default(),
         })
@@ -114,8 +113,8 @@ impl Jobs {
 
     /// Adds jobs, and calls runners for them.
     pub(crate) fn push(self: &Arc<Self>, jobs: &mut VecDeque<Job>) {
-        // The runtime is asked before the lock is taken, under which nothing else's code runs.
-        self.has_one_thread();
+        // The runtime is asked before the lock is taken, under which no other code runs.
+        self.helpers();
         let mut state = self.lock();
         if state.waiting.is_empty() {
             std::mem::swap(&mut state.waiting, jobs);
@@ -127,7 +126,7 @@ impl Jobs {
 
     /// Calls as many runners as are missing among those that are on their way.
     fn call_runners<'s>(self: &'s Arc<Self>, mut state: MutexGuard<'s, State>) {
-        let wanted = state.waiting.len().min(self.runners_max());
+        let wanted = state.waiting.len().min(self.helpers().max(1));
         let mut missing = wanted.saturating_sub(state.coming);
         while missing > 0 {
             missing -= 1;
@@ -155,17 +154,14 @@ impl Jobs {
         }
     }
 
-    /// Whether a runner that makes a call keeps all others from running. To be asked by tasks of the runtime.
-    fn has_one_thread(&self) -> bool {
-        *self.has_one_thread.get_or_init(self.crew.has_one_thread)
-    }
-
-    /// So many runners are called at most.
-    fn runners_max(&self) -> usize {
-        match self.has_one_thread() {
-            true => 1,
-            false => self.crew.cores,
-        }
+    /// So many runners may usefully come while others are busy: none where the runtime has one thread. To be asked by its tasks.
+    fn helpers(&self) -> usize {
+        *self
+            .helpers
+            .get_or_init(|| match (self.crew.has_one_thread)() {
+                true => 0,
+                false => self.crew.cores,
+            })
     }
 
     /// Tells the shard what has become of a job. A shard that has ended wants to know nothing.
@@ -303,8 +299,7 @@ impl Runner {
                 Poll::Pending
             }
         };
-        let is_short = !self.jobs.has_one_thread()
-            && state.coming < state.waiting.len().min(self.jobs.crew.cores);
+        let is_short = state.coming < state.waiting.len().min(self.jobs.helpers());
         drop(state);
         drop(stale);
         self.jobs.notify(added);

@@ -1,9 +1,10 @@
-//! What only tokio can do: end while it is used.
+//! What only tokio can do: end while it is used, and be of one thread.
 
 use std::net::TcpListener;
 use std::sync::mpsc::channel;
 
-use ropewalk_tokio::{Connect, Fleet, SendErrorCause};
+use ropewalk_tokio::{Connect, Fleet, Runtime, SendErrorCause, Tokio};
+use tokio::runtime::Builder;
 
 #[test]
 fn a_runtime_that_ends_first_leaves_nobody_waiting() {
@@ -38,4 +39,17 @@ fn a_runtime_that_ends_first_leaves_nobody_waiting() {
         drop(fleet);
     });
     assert!(end.as_mut().poll(&mut cx).is_ready());
+}
+
+/// A worker that says `block_in_place` lets another thread run the rest, so even one is not the only one.
+#[test]
+fn only_a_current_thread_runtime_has_one_thread() {
+    for (has_one_thread, mut builder) in [
+        (true, Builder::new_current_thread()),
+        (false, Builder::new_multi_thread()),
+    ] {
+        let runtime = builder.worker_threads(1).build().unwrap();
+        let asked = runtime.spawn(async { Tokio::has_one_thread() });
+        assert_eq!(runtime.block_on(asked).unwrap(), has_one_thread);
+    }
 }

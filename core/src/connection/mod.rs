@@ -120,10 +120,10 @@ impl<'a> Step<'a> {
 ///
 /// What lives and dies with a socket is in `attempt` and `session`; everything else survives sockets.
 ///
-/// The order is that of use. With many connections, a read finds its connection outside the processor's caches: what it needs, from the
-/// end of `outbound` to the beginning of `session`, fills four of their lines.
+/// The order is that of use. With many connections, a read finds its connection outside the processor's caches, and what it needs lies
+/// side by side, from the end of `outbound` to the beginning of `session`.
 #[derive(Debug)]
-#[repr(C, align(64))]
+#[repr(C)]
 pub(crate) struct Connection {
     tally: Tally,
     outbound: Outbound,
@@ -198,12 +198,12 @@ struct Tally {
 /// An open idle connection fits here, with everything that it needs to stay open; it has no buffers beside.
 const _: () = assert!(size_of::<Connection>() <= 512);
 
-/// What a read needs fills four lines of 64 bytes.
+/// What a read needs is as much as four lines of a cache hold.
 #[cfg(target_pointer_width = "64")]
 const _: () = {
     let begin = std::mem::offset_of!(Connection, outbound) + Outbound::RARE_AT;
     let end = std::mem::offset_of!(Connection, session) + Session::READ_BYTES;
-    assert!(begin == 2 * 64 && end == 6 * 64);
+    assert!(end - begin <= 4 * 64);
 };
 
 // Commands.

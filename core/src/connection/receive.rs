@@ -206,6 +206,7 @@ impl Connection {
             numbered_after: _,
             provider: _,
         } = self.config.hooks();
+        // A session that is open has no script, and needs not be looked at where that would be.
         let is_scripted = |session: &Session| session.script.is_some();
         acknowledge.is_none()
             && resume.is_none()
