@@ -39,6 +39,11 @@ impl Budget {
         self.bytes = self.bytes.saturating_sub(bytes);
     }
 
+    /// Others are to have their turn.
+    pub(crate) fn exhaust(&mut self) {
+        self.bytes = 0;
+    }
+
     pub(crate) fn has_bytes(&self) -> bool {
         self.bytes > 0
     }

@@ -3,14 +3,14 @@
 //! Most calls of processors end where they began, so a task for each would cost more than the call. Those of a shard are made by a
 //! few *runners*, which take them from one queue; a call that waits for something goes on in a task of its own. No call has to wait
 //! for another that keeps its core busy, as long as the runtime lets another thread run what that has woken: as many runners are
-//! on their way as jobs wait, up to the number of cores, and one that is busy is not among them. Where the runtime has one thread, one
-//! runner is all.
+//! on their way as jobs wait, up to the number of cores, and one that is busy is not among them. Where the runtime has one thread,
+//! nobody could make a call while the shard does something else, and the shard makes them all itself.
 
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 use ropewalk_core::{Batch, Judged};
@@ -19,8 +19,8 @@ use crate::application::Process;
 use crate::mailbox::{Command, Mailbox};
 use crate::process::{Judging, Pace};
 
-/// So many calls are made by a runner before others get their turn.
-const CALLS_A_TURN: usize = 32;
+/// So many calls are made in a row before others get their turn.
+pub(crate) const CALLS_A_TURN: usize = 32;
 
 /// Capacity that an emptied queue keeps.
 const KEPT: usize = 256;
@@ -52,7 +52,6 @@ pub(crate) enum Done {
 pub(crate) struct Jobs {
     mailbox: Arc<Mailbox>,
     crew: Crew,
-    helpers: OnceLock<usize>,
     /// How often a processor was paused, or its connection has ended.
     changes: AtomicU64,
     state: Mutex<State>,
@@ -65,8 +64,6 @@ pub(crate) struct Crew {
     pub(crate) cores: usize,
     /// Starts a runner.
     pub(crate) spawn: fn(Runner),
-    /// As [`Runtime`](crate::runtime::Runtime) has it.
-    pub(crate) has_one_thread: fn() -> bool,
 }
 
 #[derive(Debug, Default)]
@@ -82,6 +79,15 @@ struct State {
     is_closed: bool,
 }
 
+/// Calls a processor, and polls the call once.
+pub(crate) fn make(process: &Process, batch: Batch, cx: &mut Context<'_>) -> Done {
+    let mut judging = Judging::begin(process, batch);
+    match Pin::new(&mut judging).poll(cx) {
+        Poll::Ready(judged) => Done::Judged(judged),
+        Poll::Pending => Done::Waits(Box::new(judging)),
+    }
+}
+
 impl Done {
     /// Whether it is dealt with in less time than it takes to look at the clock a few times.
     pub(crate) fn is_quick(&self) -> bool {
@@ -94,7 +100,6 @@ impl Jobs {
         Arc::new(Self {
             mailbox,
             crew,
-            helpers: OnceLock::new(),
             changes: AtomicU64::new(0),
             state: Mutex::default(),
         })
@@ -113,8 +118,6 @@ impl Jobs {
 
     /// Adds jobs, and calls runners for them.
     pub(crate) fn push(self: &Arc<Self>, jobs: &mut VecDeque<Job>) {
-        // The runtime is asked before the lock is taken, under which no other code runs.
-        self.helpers();
         let mut state = self.lock();
         if state.waiting.is_empty() {
             std::mem::swap(&mut state.waiting, jobs);
@@ -126,7 +129,7 @@ impl Jobs {
 
     /// Calls as many runners as are missing among those that are on their way.
     fn call_runners<'s>(self: &'s Arc<Self>, mut state: MutexGuard<'s, State>) {
-        let wanted = state.waiting.len().min(self.helpers().max(1));
+        let wanted = state.waiting.len().min(self.crew.cores);
         let mut missing = wanted.saturating_sub(state.coming);
         while missing > 0 {
             missing -= 1;
@@ -152,16 +155,6 @@ impl Jobs {
             }
             state = self.lock();
         }
-    }
-
-    /// So many runners may usefully come while others are busy: none where the runtime has one thread. To be asked by its tasks.
-    fn helpers(&self) -> usize {
-        *self
-            .helpers
-            .get_or_init(|| match (self.crew.has_one_thread)() {
-                true => 0,
-                false => self.crew.cores,
-            })
     }
 
     /// Tells the shard what has become of a job. A shard that has ended wants to know nothing.
@@ -262,16 +255,14 @@ impl Future for Runner {
                 Poll::Ready(None) => return Poll::Ready(()),
                 Poll::Pending => return Poll::Pending,
             };
-            if !self.jobs.is_latest(job.known) {
-                done = Some(Done::Held(job.batch));
-                continue;
-            }
-            let mut judging = Judging::begin(&job.process, job.batch);
-            if let Poll::Ready(judged) = Pin::new(&mut judging).poll(cx) {
-                done = Some(Done::Judged(judged));
-            } else {
-                done = Some(Done::Waits(Box::new(judging)));
-                // It may have used up what the runtime grants a task at once.
+            let made = match self.jobs.is_latest(job.known) {
+                true => make(&job.process, job.batch, cx),
+                false => Done::Held(job.batch),
+            };
+            // A call that waits may have used up what the runtime grants a task at once.
+            let is_over = !matches!(made, Done::Waits(_));
+            done = Some(made);
+            if !is_over {
                 break;
             }
         }
@@ -299,7 +290,7 @@ impl Runner {
                 Poll::Pending
             }
         };
-        let is_short = state.coming < state.waiting.len().min(self.jobs.helpers());
+        let is_short = state.coming < state.waiting.len().min(self.jobs.crew.cores);
         drop(state);
         drop(stale);
         self.jobs.notify(added);

@@ -83,7 +83,6 @@ impl Scope {
                         Crew {
                             cores: plan.cores,
                             spawn: |runner| R::spawn(runner),
-                            has_one_thread: R::has_one_thread,
                         },
                     ),
                     mailbox,
@@ -146,7 +145,7 @@ impl Scope {
         let seed = berth.lock_seed().take();
         if let Some(seed) = seed {
             let home = &berth.home;
-            R::spawn_shard(Shard::<R>::new(
+            R::spawn(Shard::<R>::new(
                 berth_number,
                 seed,
                 Arc::clone(common),

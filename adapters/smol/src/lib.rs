@@ -43,6 +43,12 @@ impl Runtime for Smol {
         smol::spawn(future).detach();
     }
 
+    fn has_one_thread() -> bool {
+        // As smol reads it when its first task is spawned.
+        let threads = std::env::var("SMOL_THREADS").ok();
+        threads.and_then(|it| it.parse().ok()).unwrap_or(1) == 1
+    }
+
     async fn resolve(host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
         smol::net::resolve((host, port)).await
     }

@@ -9,15 +9,16 @@
 
 #![forbid(unsafe_code)]
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::unconstrained;
 use tokio::time::Sleep;
 
 pub use ropewalk_driver::*;
@@ -45,9 +46,12 @@ impl Runtime for Tokio {
         tokio::spawn(future);
     }
 
-    fn spawn_shard(future: impl Future<Output = ()> + Send + 'static) {
+    fn unlimited<T>(
+        cx: &mut Context<'_>,
+        poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
         // The cooperative budget of a task would end a shard's turn after 128 polls of sockets.
-        tokio::spawn(tokio::task::unconstrained(future));
+        pin!(unconstrained(poll_fn(poll))).poll(cx)
     }
 
     fn has_one_thread() -> bool {

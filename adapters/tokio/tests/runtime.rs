@@ -1,10 +1,13 @@
 //! What only tokio can do: end while it is used, and be of one thread.
 
 use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 
-use ropewalk_tokio::{Connect, Fleet, Runtime, SendErrorCause, Tokio};
+use ropewalk_tokio::{Batch, Connect, Fleet, Runtime, SendErrorCause, Tokio};
 use tokio::runtime::Builder;
+use tokio::task::coop::consume_budget;
 
 #[test]
 fn a_runtime_that_ends_first_leaves_nobody_waiting() {
@@ -52,4 +55,46 @@ fn only_a_current_thread_runtime_has_one_thread() {
         let asked = runtime.spawn(async { Tokio::has_one_thread() });
         assert_eq!(runtime.block_on(asked).unwrap(), has_one_thread);
     }
+}
+
+/// What serves the sockets is not limited as other tasks are; what it calls is.
+#[test]
+fn on_one_thread_a_processor_that_always_has_something_to_do_lets_other_tasks_run() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}/", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let mut session = tungstenite::accept(stream).unwrap();
+        session.send(tungstenite::Message::text("hello")).unwrap();
+        while session.read().is_ok() {}
+    });
+    let (tell, told) = channel();
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let fleet = Fleet::new();
+        fleet.open(Connect::to(&url).unwrap().process(move |batch: Batch| {
+            let tell = tell.clone();
+            async move {
+                let has_run = Arc::new(AtomicBool::new(false));
+                tokio::spawn({
+                    let has_run = Arc::clone(&has_run);
+                    async move { has_run.store(true, Ordering::Relaxed) }
+                });
+                for _ in 0..10_000 {
+                    consume_budget().await;
+                }
+                tell.send(has_run.load(Ordering::Relaxed)).unwrap();
+                batch.ack()
+            }
+        }));
+        let has_run = loop {
+            if let Ok(has_run) = told.try_recv() {
+                break has_run;
+            }
+            tokio::task::yield_now().await;
+        };
+        assert!(has_run);
+    });
+    drop(runtime);
+    server.join().unwrap();
 }

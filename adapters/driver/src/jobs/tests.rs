@@ -69,18 +69,9 @@ struct Bench {
 
 impl Bench {
     fn of(cores: usize) -> Self {
-        Self::with(cores, || false)
-    }
-
-    fn of_one_thread() -> Self {
-        Self::with(8, || true)
-    }
-
-    fn with(cores: usize, has_one_thread: fn() -> bool) -> Self {
         let crew = Crew {
             cores,
             spawn: |runner| SPAWNED.with_borrow_mut(|it| it.push_back(runner)),
-            has_one_thread,
         };
         Self {
             jobs: Jobs::new(Arc::default(), crew),
@@ -202,20 +193,6 @@ fn a_call_that_keeps_its_core_busy_holds_up_no_other() {
 }
 
 #[test]
-fn on_one_thread_one_runner_makes_all_calls() {
-    let bench = Bench::of_one_thread();
-    bench.push(jobs_of(&acknowledges(), 4));
-    bench.push(jobs_of(&acknowledges(), 4));
-    let mut runner = bench.runner();
-    assert!(bench.poll(&mut runner).is_pending());
-    assert_eq!((bench.done().len(), bench.spawned()), (8, 0));
-    bench.push(jobs_of(&acknowledges(), 4));
-    assert_eq!((bench.spawned(), bench.task.times()), (0, 1));
-    assert!(bench.poll(&mut runner).is_pending());
-    assert_eq!((bench.done().len(), bench.spawned()), (4, 0));
-}
-
-#[test]
 fn what_a_call_panicked_with_may_panic_itself() {
     struct Bomb;
     impl Drop for Bomb {
@@ -223,7 +200,7 @@ fn what_a_call_panicked_with_may_panic_itself() {
             panic_any(Bomb);
         }
     }
-    let bench = Bench::of_one_thread();
+    let bench = Bench::of(1);
     let mut jobs = jobs_of(&acknowledges(), 2);
     jobs[0].process = Process::new(async |_| panic_any(Bomb));
     bench.push(jobs);
@@ -246,7 +223,6 @@ fn runners_that_are_not_run_are_not_spawned_for_ever() {
     let crew = Crew {
         cores: 8,
         spawn: drop,
-        has_one_thread: || false,
     };
     let jobs = Jobs::new(Arc::default(), crew);
     jobs.push(&mut jobs_of(&acknowledges(), 100).into());

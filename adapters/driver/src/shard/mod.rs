@@ -1,7 +1,7 @@
 //! The one loop: a task that owns a connection set and its sockets.
 //!
 //! The parts: `commands` (what the rest of the world asks), `outputs` (what the core asks), `streams`
-//! (what sockets and dials bring).
+//! (what sockets and dials bring), `processing` (what processors are called for).
 
 mod commands;
 mod member;
@@ -16,14 +16,14 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker, ready};
 
-use ropewalk_core::{ConnectionId, ConnectionSet, Input, Instant, Seed, Shutdown, SocketId};
+use ropewalk_core::{Batch, ConnectionId, ConnectionSet, Input, Instant, Seed, Shutdown, SocketId};
 
 use crate::alarm::Alarm;
 use crate::budget::{Budget, Left};
 use crate::gate::Visit;
-use crate::jobs::{Job, Jobs};
+use crate::jobs::{Done, Job, Jobs};
 use crate::link::Home;
 use crate::mailbox::{Closed, Command, Mailbox};
 use crate::ready::News;
@@ -31,7 +31,7 @@ use crate::runtime::Runtime;
 use crate::scope::Common;
 use crate::slots::Slots;
 use member::Member;
-use processing::Processor;
+use processing::{Caller, Processor};
 use streams::{Deferred, Then};
 
 /// So many quick commands are obeyed before the clock is read again.
@@ -51,10 +51,14 @@ pub(crate) struct Shard<R: Runtime> {
     mail: VecDeque<Command>,
     /// Sockets with bytes to write.
     writes: Vec<SocketId>,
-    /// What processors are to be called for, and what has become of that.
+    caller: Caller,
+    /// What the shard is to call processors for itself, and what has become of that.
+    calls: VecDeque<Batch>,
+    calls_made: VecDeque<Done>,
+    /// What others are to call processors for, and what has become of that.
     jobs: Arc<Jobs>,
-    due: VecDeque<Job>,
-    done: VecDeque<Command>,
+    jobs_due: VecDeque<Job>,
+    jobs_done: VecDeque<Command>,
     /// How many of the changes of `jobs` this shard knows.
     known: u64,
     /// Sockets that were read, in their order.
@@ -74,9 +78,12 @@ impl<R: Runtime> Shard<R> {
         let mailbox = Arc::clone(&home.mailbox);
         Self {
             number,
+            caller: Caller::on::<R>(),
+            calls: VecDeque::new(),
+            calls_made: VecDeque::new(),
             jobs: Arc::clone(&home.jobs),
-            due: VecDeque::new(),
-            done: VecDeque::new(),
+            jobs_due: VecDeque::new(),
+            jobs_done: VecDeque::new(),
             known: 0,
             common,
             set: ConnectionSet::new(seed).sharing_calls(),
@@ -115,8 +122,8 @@ impl<R: Runtime> Shard<R> {
         }
     }
 
-    /// Works until there is nothing to do or the budget is used up; returns the time. The clock is read once for each thing that is
-    /// done, or for a few that are done quickly.
+    /// Works until there is nothing to do, there are processors for the shard to call, or the budget is used up; returns the time. The
+    /// clock is read once for each thing that is done, or for a few that are done quickly.
     fn work(&mut self, mut now: Instant) -> Instant {
         self.do_due(now);
         let mut quick = 0u32;
@@ -132,7 +139,7 @@ impl<R: Runtime> Shard<R> {
                 break;
             }
         }
-        self.call_processors();
+        self.call_runners();
         now = self.write_all(now);
         while let Some(index) = self.slots.next() {
             if self.turn(now, index) == Then::Turn && !self.slots.ready.is_empty() {
@@ -140,28 +147,57 @@ impl<R: Runtime> Shard<R> {
             }
             now = self.advance();
             self.take_reads(now);
-            self.call_processors();
+            self.call_runners();
             now = self.write_all(now);
-            if self.budget.left(now) == Left::Nothing {
+            if !self.calls.is_empty() || self.budget.left(now) == Left::Nothing {
                 break;
             }
         }
         // What was due or was written may have brought some more.
-        self.call_processors();
+        self.call_runners();
         now
     }
 
-    /// Takes what was left for the shard. What calls of processors have come to is taken first and obeyed last, so that what they left in
-    /// the mailbox, such as messages to send, comes before it.
-    fn take_mail(&mut self) -> Closed {
-        self.jobs.take_done(&mut self.done);
+    /// Takes what was left for the shard, if anything was. The waker is left before anything is looked at: what came before is seen, and
+    /// what comes from now on takes it and wakes this task again.
+    ///
+    /// What calls of processors have come to is taken first and obeyed last, so that what they left in the mailbox, such as messages to
+    /// send, comes before it.
+    fn take_mail(&mut self, waker: &Waker) -> Closed {
+        let ready = &mut self.slots.ready;
+        match self.mailbox.ready.register(waker, ready) {
+            News::Some => {}
+            News::None => return Closed::No,
+        }
+        self.jobs.take_done(&mut self.jobs_done);
         let closed = self.mailbox.take(&mut self.mail);
         if self.mail.is_empty() {
-            std::mem::swap(&mut self.mail, &mut self.done);
+            std::mem::swap(&mut self.mail, &mut self.jobs_done);
         } else {
-            self.mail.append(&mut self.done);
+            self.mail.append(&mut self.jobs_done);
         }
         closed
+    }
+
+    /// Does all there is to do but for calls of processors: ready when there are some for the shard to make.
+    fn serve_all(&mut self, cx: &Context<'_>, mut now: Instant) -> Poll<()> {
+        loop {
+            if self.has_work(now) {
+                now = self.work(now);
+            } else if self.calls.is_empty() {
+                if self.poll_alarm().is_pending() {
+                    return Poll::Pending;
+                }
+                now = self.common.clock.now();
+            }
+            if !self.calls.is_empty() {
+                return Poll::Ready(());
+            }
+            if self.budget.left(now) == Left::Nothing {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
     }
 
     fn has_work(&self, now: Instant) -> bool {
@@ -205,27 +241,16 @@ impl<R: Runtime> Future for Shard<R> {
         let shard = &mut *self;
         let mut now = shard.common.clock.now();
         shard.budget = Budget::renewed(now);
-        // The waker is left before anything is looked at: what came before is seen, and what comes from now on takes it and wakes this
-        // task again.
-        let ready = &mut shard.slots.ready;
-        match shard.mailbox.ready.register(cx.waker(), ready) {
-            News::Some => match shard.take_mail() {
-                Closed::Yes => return Poll::Ready(()),
-                Closed::No => {}
-            },
-            News::None => {}
+        if shard.take_mail(cx.waker()) == Closed::Yes {
+            return Poll::Ready(());
         }
         loop {
-            if !shard.has_work(now) {
-                if shard.poll_alarm().is_pending() {
-                    return Poll::Pending;
-                }
-                now = shard.common.clock.now();
-                if shard.budget.left(now) == Left::Some {
-                    continue;
-                }
+            ready!(R::unlimited(cx, |cx| shard.serve_all(cx, now)));
+            shard.make_calls(cx);
+            if shard.take_mail(cx.waker()) == Closed::Yes {
+                return Poll::Ready(());
             }
-            now = shard.work(now);
+            now = shard.conclude_calls();
             if shard.budget.left(now) == Left::Nothing {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;

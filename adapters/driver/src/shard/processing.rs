@@ -2,14 +2,16 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::task::Context;
 
 use ropewalk_core::settings::{Order, ProcessorSettings};
 use ropewalk_core::{Batch, ConnectionId, Consumer, Input, Instant, Judged};
 
 use super::Shard;
 use crate::application::Process;
-use crate::jobs::{Done, Job};
+use crate::jobs::{CALLS_A_TURN, Done, Job, make};
 use crate::link::Processing;
+use crate::mailbox::Command;
 use crate::process::{Call, Pace};
 use crate::runtime::Runtime;
 use crate::scoped::Scoped;
@@ -24,6 +26,27 @@ pub(super) struct Processor {
     /// How many batches are to be asked for after a pause.
     unasked: u16,
 }
+
+/// Who calls processors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Caller {
+    /// Tasks that other threads may run meanwhile: see [`jobs`](crate::jobs).
+    Runners,
+    /// The shard's own task, as there is no other thread.
+    Shard,
+}
+
+impl Caller {
+    pub(super) fn on<R: Runtime>() -> Self {
+        match R::has_one_thread() {
+            true => Self::Shard,
+            false => Self::Runners,
+        }
+    }
+}
+
+/// Room for calls that an emptied queue keeps.
+const CALLS_KEPT: usize = 256;
 
 /// What there is of a connection's processing beside the jobs that wait.
 #[derive(Debug, Default)]
@@ -73,7 +96,7 @@ impl<R: Runtime> Shard<R> {
     /// Hands a batch to whoever it is for.
     pub(super) fn deliver(&mut self, batch: Batch) {
         let connection = batch.connection();
-        let known = self.known;
+        let (caller, known) = (self.caller, self.known);
         let Some(processor) = self.processor(connection) else {
             if let Some(member) = self.member(connection)
                 && member.link.consumer == Consumer::Pull
@@ -82,31 +105,82 @@ impl<R: Runtime> Shard<R> {
             }
             return;
         };
-        let job = Job {
-            process: processor.process.clone(),
-            batch,
-            known,
-        };
-        match (processor.processing, processor.pace) {
-            (Processing::Paused, _) => {
+        match (processor.processing, processor.pace, caller) {
+            (Processing::Paused, _, _) => {
                 if let Some(member) = self.member(connection) {
                     let pending = member.pending.get_or_insert_default();
-                    pending.held.push_back(job.batch);
+                    pending.held.push_back(batch);
                 }
             }
-            (Processing::Runs, Pace::AtOnce) => self.due.push_back(job),
-            (Processing::Runs, Pace::Waiting) => {
-                let jobs = Arc::clone(&self.jobs);
-                self.start(connection, Call::fresh(jobs, job));
+            (Processing::Runs, Pace::AtOnce, Caller::Shard) => self.calls.push_back(batch),
+            (Processing::Runs, pace, _) => {
+                let job = Job {
+                    process: processor.process.clone(),
+                    batch,
+                    known,
+                };
+                match pace {
+                    Pace::AtOnce => self.jobs_due.push_back(job),
+                    Pace::Waiting => {
+                        let jobs = Arc::clone(&self.jobs);
+                        self.start(connection, Call::fresh(jobs, job));
+                    }
+                }
             }
         }
     }
 
-    /// Has the calls made that have become due. To be called once for many.
-    pub(super) fn call_processors(&mut self) {
-        if !self.due.is_empty() {
-            self.jobs.push(&mut self.due);
+    /// Has runners make the calls that have become due for them. To be called once for many.
+    pub(super) fn call_runners(&mut self) {
+        if !self.jobs_due.is_empty() {
+            self.jobs.push(&mut self.jobs_due);
         }
+    }
+
+    /// Makes calls that have become due for the shard itself, up to [`CALLS_A_TURN`].
+    pub(super) fn make_calls(&mut self, cx: &mut Context<'_>) {
+        for _ in 0..CALLS_A_TURN {
+            let Some(batch) = self.calls.pop_front() else {
+                break;
+            };
+            let knows_all = self.jobs.is_latest(self.known);
+            match self.processor(batch.connection()) {
+                Some(processor) if knows_all && processor.processing == Processing::Runs => {
+                    let made = make(&processor.process, batch, cx);
+                    let waits = matches!(made, Done::Waits(_));
+                    self.calls_made.push_back(made);
+                    if waits {
+                        // It may have used up what the runtime grants a task at once.
+                        self.budget.exhaust();
+                        break;
+                    }
+                }
+                Some(_) => self.calls_made.push_back(Done::Held(batch)),
+                None => {}
+            }
+        }
+        if self.calls.is_empty() && self.calls.capacity() > CALLS_KEPT {
+            self.calls = VecDeque::new();
+        }
+    }
+
+    /// Takes note of what has become of the calls that the shard has made, or will when it has obeyed what these left in the mailbox;
+    /// returns the time.
+    pub(super) fn conclude_calls(&mut self) -> Instant {
+        let mut now = self.advance();
+        if !self.mail.is_empty() {
+            let made = self.calls_made.drain(..);
+            self.mail.extend(made.map(Command::Done));
+        }
+        while let Some(done) = self.calls_made.pop_front() {
+            let is_quick = done.is_quick();
+            self.conclude(now, done);
+            self.perform(now);
+            if !is_quick {
+                now = self.advance();
+            }
+        }
+        now
     }
 
     /// Takes note of what has become of a job.

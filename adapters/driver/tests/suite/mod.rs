@@ -113,6 +113,7 @@ macro_rules! tests {
             parameters_that_were_not_offered_fail_the_handshake
             queued_messages_follow_the_ready_script
             senders_wait_for_room_and_end_with_the_fleet
+            what_a_processor_answers_goes_out_before_the_close
             what_the_server_asks_of_the_compressor_is_done
             verdicts_on_another_batch_reject_the_one_in_hand
         }

@@ -4,12 +4,13 @@ use std::future::{pending, poll_fn};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use ropewalk_driver::{
-    Batch, Connect, ConnectionHandle, Fleet, Runtime, Settings, Stage, State, Verdict, WorkerBounds,
+    Batch, Connect, ConnectionHandle, Fleet, Runtime, Sender, Settings, Stage, State, Verdict,
+    WorkerBounds,
 };
 use tungstenite::Message;
 
@@ -127,6 +128,40 @@ pub(crate) async fn verdicts_on_another_batch_reject_the_one_in_hand<R: Runtime>
     let report = fleet.shutdown(Duration::from_secs(60)).await;
     let counters = report.connections[0].report.counters;
     assert_eq!((counters.delivered, counters.rejected), (2, 1));
+}
+
+pub(crate) async fn what_a_processor_answers_goes_out_before_the_close<R: Runtime>() {
+    let (tell, told) = channel();
+    let tell = Mutex::new(tell);
+    let server = Server::start(move |number, mut session| {
+        let tell = tell.lock().unwrap().clone();
+        if number > 1 || session.read().is_err() {
+            return;
+        }
+        session.write(Message::text("question")).unwrap();
+        session.close(None).unwrap();
+        while let Ok(message) = session.read() {
+            tell.send(message).unwrap();
+        }
+    });
+    let fleet = Fleet::<R>::new();
+    let answers = Arc::new(OnceLock::new());
+    let handle = fleet.open(eager(&server.url()).process({
+        let answers = Arc::clone(&answers);
+        move |batch: Batch| {
+            let answers = Arc::clone(&answers);
+            async move {
+                let answers: &Sender = answers.get().unwrap();
+                answers.try_post("answer").unwrap();
+                batch.ack()
+            }
+        }
+    }));
+    let sender = handle.sender();
+    answers.set(sender.clone()).unwrap();
+    sender.send("begin").await.unwrap();
+    assert_eq!(told.recv(), Ok(Message::text("answer")));
+    assert!(told.recv().unwrap().is_close());
 }
 
 pub(crate) async fn a_processor_that_waits_delays_nobody_else<R: Runtime>() {
