@@ -299,8 +299,8 @@ impl Connect {
     /// [`per_key`](Self::per_key) or [`unordered`](Self::unordered) allow more. It waits for nobody else's: calls run beside the
     /// shard, on as many threads as the runtime gives them, and one that waits for something goes on in a task of its own. Its future is
     /// perhaps polled in another task than at first. A call that blocks its thread should tell the runtime, as tokio's
-    /// `block_in_place` does: what it woke last may have to wait for it. Where the runtime has one thread, that call holds up every
-    /// task, and the sockets too. A panic rejects its batch.
+    /// `block_in_place` does: what it woke last may have to wait for it. Where the runtime has one thread, which cannot be told so, it
+    /// holds up all tasks and sockets. A panic rejects its batch.
     ///
     /// A call that is still running when the connection has ended for good is dropped where it waits.
     #[must_use]

@@ -19,8 +19,8 @@ pub trait Runtime: Send + Sync + 'static {
     /// Starts a task and lets it go. The runtime may drop it when the runtime itself ends, and only then.
     fn spawn(future: impl Future<Output = ()> + Send + 'static);
 
-    /// Polls something that serves many sockets and keeps a budget of its own: a runtime that limits what a task may do in one poll
-    /// must not limit what `poll` does. By default it is called and nothing else.
+    /// Calls `poll` once, at once and with `cx`, and returns what it returned. It serves many sockets and keeps a budget of its own: a
+    /// runtime that limits what a task may do in one poll must not limit what is done in it. By default it is called and nothing else.
     fn unlimited<T>(
         cx: &mut Context<'_>,
         mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
@@ -29,8 +29,8 @@ pub trait Runtime: Send + Sync + 'static {
     }
 
     /// Whether the runtime that this is called in runs all its tasks on one thread, so that none runs while another is polled, whatever
-    /// that does. Then processors are called by the task that serves their sockets, since no other could do so meanwhile. By default
-    /// no.
+    /// that does. Then processors are called by the task that serves their sockets, since no other could do so meanwhile. Asked once for
+    /// each such task, by whoever opens its first connection. By default no.
     fn has_one_thread() -> bool {
         false
     }

@@ -1,11 +1,13 @@
 //! What only tokio can do: end while it is used, and be of one thread.
 
 use std::net::TcpListener;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use ropewalk_tokio::{Batch, Connect, Fleet, Runtime, SendErrorCause, Tokio};
+use ropewalk_tokio::{Batch, Connect, ConnectionHandle, Fleet, Runtime, SendErrorCause, Tokio};
 use tokio::runtime::Builder;
 use tokio::task::coop::consume_budget;
 
@@ -96,5 +98,58 @@ fn on_one_thread_a_processor_that_always_has_something_to_do_lets_other_tasks_ru
         assert!(has_run);
     });
     drop(runtime);
+    server.join().unwrap();
+}
+
+#[test]
+fn on_one_thread_a_call_that_pauses_the_others_is_the_last() {
+    const CONNECTIONS: usize = 40;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}/", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let accept = |_| {
+            let (stream, _) = listener.accept().unwrap();
+            tungstenite::accept(stream).unwrap()
+        };
+        let mut sessions: Vec<_> = (0..CONNECTIONS).map(accept).collect();
+        // All at once, so that many calls are due together.
+        for session in &mut sessions {
+            session.send(tungstenite::Message::text("hello")).unwrap();
+        }
+        for session in &mut sessions {
+            while session.read().is_ok() {}
+        }
+    });
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut fleet = Fleet::builder().shards(NonZeroUsize::MIN).build().unwrap();
+        let calls = Arc::new(AtomicUsize::new(0));
+        let handles: Arc<OnceLock<Vec<ConnectionHandle>>> = Arc::default();
+        let open = |_| {
+            let connect = Connect::to(&url).unwrap();
+            fleet.open(connect.process({
+                let calls = Arc::clone(&calls);
+                let handles = Arc::clone(&handles);
+                move |batch: Batch| {
+                    if calls.fetch_add(1, Ordering::Relaxed) == 0 {
+                        let handles = handles.get().unwrap();
+                        handles.iter().for_each(ConnectionHandle::pause_processing);
+                    }
+                    async { batch.ack() }
+                }
+            }))
+        };
+        handles.set((0..CONNECTIONS).map(open).collect()).unwrap();
+        for handle in handles.get().unwrap() {
+            while handle.snapshot().await.unwrap().counters.received == 0 {}
+        }
+        assert_eq!(calls.load(Ordering::Relaxed), 1);
+        for handle in handles.get().unwrap() {
+            handle.resume_processing();
+            while handle.snapshot().await.unwrap().counters.delivered == 0 {}
+        }
+        assert_eq!(calls.load(Ordering::Relaxed), CONNECTIONS);
+        fleet.shutdown(Duration::from_secs(60)).await;
+    });
     server.join().unwrap();
 }

@@ -124,7 +124,10 @@ impl<R: Runtime> Shard<R> {
 
     /// Works until there is nothing to do, there are processors for the shard to call, or the budget is used up; returns the time. The
     /// clock is read once for each thing that is done, or for a few that are done quickly.
+    ///
+    /// Calls that were left from before have had their turn: now the sockets have theirs, as long as the budget lets them.
     fn work(&mut self, mut now: Instant) -> Instant {
+        let had_calls = !self.calls.is_empty();
         self.do_due(now);
         let mut quick = 0u32;
         while let Some(command) = self.mail.pop_front() {
@@ -149,7 +152,8 @@ impl<R: Runtime> Shard<R> {
             self.take_reads(now);
             self.call_runners();
             now = self.write_all(now);
-            if !self.calls.is_empty() || self.budget.left(now) == Left::Nothing {
+            let has_new_calls = !had_calls && !self.calls.is_empty();
+            if has_new_calls || self.budget.left(now) == Left::Nothing {
                 break;
             }
         }
@@ -158,17 +162,15 @@ impl<R: Runtime> Shard<R> {
         now
     }
 
-    /// Takes what was left for the shard, if anything was. The waker is left before anything is looked at: what came before is seen, and
-    /// what comes from now on takes it and wakes this task again.
-    ///
-    /// What calls of processors have come to is taken first and obeyed last, so that what they left in the mailbox, such as messages to
-    /// send, comes before it.
-    fn take_mail(&mut self, waker: &Waker) -> Closed {
-        let ready = &mut self.slots.ready;
-        match self.mailbox.ready.register(waker, ready) {
-            News::Some => {}
-            News::None => return Closed::No,
-        }
+    /// Leaves the waker before anything is looked at: what came before is seen, and what comes from now on takes it and wakes this
+    /// task again.
+    fn look(&mut self, waker: &Waker) -> News {
+        self.mailbox.ready.register(waker, &mut self.slots.ready)
+    }
+
+    /// Takes what was left for the shard. What calls of processors have come to is taken first and obeyed last, so that what they left in
+    /// the mailbox, such as messages to send, comes before it.
+    fn take_mail(&mut self) -> Closed {
         self.jobs.take_done(&mut self.jobs_done);
         let closed = self.mailbox.take(&mut self.mail);
         if self.mail.is_empty() {
@@ -204,6 +206,7 @@ impl<R: Runtime> Shard<R> {
         let is_due = |at: &Instant| at.is_due(now);
         !self.mail.is_empty()
             || !self.slots.ready.is_empty()
+            || !self.writes.is_empty()
             || self.next_timeout.as_ref().is_some_and(is_due)
             || self.return_at.as_ref().is_some_and(is_due)
     }
@@ -241,13 +244,20 @@ impl<R: Runtime> Future for Shard<R> {
         let shard = &mut *self;
         let mut now = shard.common.clock.now();
         shard.budget = Budget::renewed(now);
-        if shard.take_mail(cx.waker()) == Closed::Yes {
-            return Poll::Ready(());
+        match shard.look(cx.waker()) {
+            News::Some => match shard.take_mail() {
+                Closed::Yes => return Poll::Ready(()),
+                Closed::No => {}
+            },
+            News::None => {}
         }
         loop {
             ready!(R::unlimited(cx, |cx| shard.serve_all(cx, now)));
             shard.make_calls(cx);
-            if shard.take_mail(cx.waker()) == Closed::Yes {
+            shard.look(cx.waker());
+            // Without news too: whoever has left something is perhaps only about to tell of it, and of what a call left behind that
+            // nobody will.
+            if shard.take_mail() == Closed::Yes {
                 return Poll::Ready(());
             }
             now = shard.conclude_calls();

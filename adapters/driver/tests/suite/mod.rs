@@ -51,6 +51,7 @@ macro_rules! tests {
         $crate::suite::tests! { @each all(), $runtime, $block_on,
             a_batch_is_not_lost_with_the_wait_for_it
             a_close_flushes_and_reports
+            a_close_is_answered_when_what_came_before_is_judged
             a_compressed_message_may_come_in_fragments
             a_connection_survives_resets
             a_dropped_handle_closes_its_connection

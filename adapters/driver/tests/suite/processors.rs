@@ -130,7 +130,8 @@ pub(crate) async fn verdicts_on_another_batch_reject_the_one_in_hand<R: Runtime>
     assert_eq!((counters.delivered, counters.rejected), (2, 1));
 }
 
-pub(crate) async fn what_a_processor_answers_goes_out_before_the_close<R: Runtime>() {
+/// Asks its first client once that has begun, and closes; tells what comes then, and `None` at the end.
+fn asks_and_closes() -> (Server, Receiver<Option<Message>>) {
     let (tell, told) = channel();
     let tell = Mutex::new(tell);
     let server = Server::start(move |number, mut session| {
@@ -141,9 +142,27 @@ pub(crate) async fn what_a_processor_answers_goes_out_before_the_close<R: Runtim
         session.write(Message::text("question")).unwrap();
         session.close(None).unwrap();
         while let Ok(message) = session.read() {
-            tell.send(message).unwrap();
+            tell.send(Some(message)).unwrap();
         }
+        tell.send(None).unwrap();
     });
+    (server, told)
+}
+
+pub(crate) async fn a_close_is_answered_when_what_came_before_is_judged<R: Runtime>() {
+    let (server, told) = asks_and_closes();
+    let fleet = Fleet::<R>::new();
+    let mut settings = Settings::default();
+    // Nothing but the verdict lets it go out.
+    settings.timeouts.flush_before_close = Duration::from_secs(60);
+    let connect = Connect::to(&server.url()).unwrap().settings(settings);
+    let handle = fleet.open(connect.process(async |batch: Batch| batch.ack()));
+    handle.sender().send("begin").await.unwrap();
+    assert!(told.recv().unwrap().unwrap().is_close());
+}
+
+pub(crate) async fn what_a_processor_answers_goes_out_before_the_close<R: Runtime>() {
+    let (server, told) = asks_and_closes();
     let fleet = Fleet::<R>::new();
     let answers = Arc::new(OnceLock::new());
     let handle = fleet.open(eager(&server.url()).process({
@@ -160,8 +179,8 @@ pub(crate) async fn what_a_processor_answers_goes_out_before_the_close<R: Runtim
     let sender = handle.sender();
     answers.set(sender.clone()).unwrap();
     sender.send("begin").await.unwrap();
-    assert_eq!(told.recv(), Ok(Message::text("answer")));
-    assert!(told.recv().unwrap().is_close());
+    assert_eq!(told.recv(), Ok(Some(Message::text("answer"))));
+    assert!(told.recv().unwrap().unwrap().is_close());
 }
 
 pub(crate) async fn a_processor_that_waits_delays_nobody_else<R: Runtime>() {
