@@ -44,9 +44,8 @@ const PROCESSOR_BYTES_MAX: usize = 2_200;
 /// How many are opened where the difference between some and many at once shows.
 const MANY: usize = 2_048;
 
-/// What a fleet may keep because very many connections once began at the same time: room for 512 commands and for 1,024 sockets that
-/// woke, both twice, as what was left changes places with what was taken. It was room for all of them without those bounds.
-const LEFT_MAX: usize = 2 * (24 << 10) + 2 * (4 << 10);
+/// What a fleet may keep because very many connections once began at the same time.
+const LEFT_MAX: usize = 24 << 10;
 
 /// Bytes allocated and not freed.
 fn held() -> usize {

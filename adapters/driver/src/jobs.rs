@@ -163,13 +163,17 @@ impl Jobs {
         self.notify(added);
     }
 
-    /// Takes what there is to be told. `done`, which is empty, changes places with what gathers it, so that both are used again.
+    /// Takes what there is to be told. `done`, which is empty, changes places with what gathers it if there is any, so that both are used
+    /// again.
     pub(crate) fn take_done(&self, done: &mut VecDeque<Command>) {
         debug_assert!(done.is_empty());
         if done.capacity() > KEPT {
             *done = VecDeque::new();
         }
-        std::mem::swap(done, &mut self.lock().done);
+        let mut state = self.lock();
+        if !state.done.is_empty() {
+            std::mem::swap(done, &mut state.done);
+        }
     }
 
     /// Drops what waits; the runners end.
@@ -259,10 +263,10 @@ impl Future for Runner {
                 true => make(&job.process, job.batch, cx),
                 false => Done::Held(job.batch),
             };
-            // A call that waits may have used up what the runtime grants a task at once.
-            let is_over = !matches!(made, Done::Waits(_));
+            let waits = matches!(made, Done::Waits(_));
             done = Some(made);
-            if !is_over {
+            if waits {
+                // It may have used up what the runtime grants a task at once.
                 break;
             }
         }

@@ -37,8 +37,11 @@ pub(crate) enum Closed {
     Yes,
 }
 
-/// Room for commands that an emptied box keeps.
-const COMMANDS_KEPT: usize = 512;
+/// Room for commands that an emptied box keeps: 6 KiB, and as much where they were taken to.
+const COMMANDS_KEPT: usize = 128;
+
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(COMMANDS_KEPT * size_of::<Command>() <= 6 << 10);
 
 /// One request to a shard. A connection's first is [`Command::Open`].
 #[derive(Debug)]
@@ -119,8 +122,8 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Moves all commands behind those in `mail`. An empty `mail` changes places with the box's own, so that both are used
-    /// again.
+    /// Moves all commands behind those in `mail`. An empty `mail` changes places with the box's own if that holds any, so that both are
+    /// used again.
     pub(crate) fn take(&self, mail: &mut VecDeque<Command>) -> Closed {
         let mut state = self.lock();
         match state.closed {
@@ -129,7 +132,9 @@ impl Mailbox {
                 if mail.capacity() > COMMANDS_KEPT {
                     *mail = VecDeque::new();
                 }
-                std::mem::swap(mail, &mut state.commands);
+                if !state.commands.is_empty() {
+                    std::mem::swap(mail, &mut state.commands);
+                }
             }
             Closed::No => mail.append(&mut state.commands),
         }

@@ -44,9 +44,7 @@ impl Runtime for Smol {
     }
 
     fn has_one_thread() -> bool {
-        // As smol reads it when its first task is spawned.
-        let threads = std::env::var("SMOL_THREADS").ok();
-        threads.and_then(|it| it.parse().ok()).unwrap_or(1) == 1
+        is_one(std::env::var("SMOL_THREADS").ok())
     }
 
     async fn resolve(host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
@@ -63,6 +61,11 @@ impl Runtime for Smol {
     fn timer() -> SmolTimer {
         SmolTimer(smol::Timer::never())
     }
+}
+
+/// As smol reads it when its first task is spawned.
+fn is_one(threads: Option<String>) -> bool {
+    threads.and_then(|it| it.parse().ok()).unwrap_or(1) == 1
 }
 
 /// A TCP stream on smol's reactor.
@@ -106,5 +109,20 @@ impl Timer for SmolTimer {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         Pin::new(&mut self.0).poll(cx).map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn smol_has_one_thread_unless_it_is_told_of_another_number() {
+        for threads in [None, Some("1"), Some("many")] {
+            assert!(is_one(threads.map(str::to_owned)), "{threads:?}");
+        }
+        for threads in ["0", "2", "16"] {
+            assert!(!is_one(Some(threads.to_owned())), "{threads}");
+        }
     }
 }

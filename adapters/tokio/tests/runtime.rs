@@ -1,10 +1,13 @@
 //! What only tokio can do: end while it is used, and be of one thread.
 
+#![allow(clippy::unwrap_used, reason = "what fails here is a test")]
+
 use std::net::TcpListener;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use ropewalk_tokio::{Batch, Connect, ConnectionHandle, Fleet, Runtime, SendErrorCause, Tokio};
@@ -59,17 +62,30 @@ fn only_a_current_thread_runtime_has_one_thread() {
     }
 }
 
-/// What serves the sockets is not limited as other tasks are; what it calls is.
-#[test]
-fn on_one_thread_a_processor_that_always_has_something_to_do_lets_other_tasks_run() {
+/// A server that greets so many connections, all of them once the last has come, and holds them until they end.
+fn greets(connections: usize) -> (String, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("ws://{}/", listener.local_addr().unwrap());
     let server = std::thread::spawn(move || {
-        let (stream, _) = listener.accept().unwrap();
-        let mut session = tungstenite::accept(stream).unwrap();
-        session.send(tungstenite::Message::text("hello")).unwrap();
-        while session.read().is_ok() {}
+        let accept = |_| {
+            let (stream, _) = listener.accept().unwrap();
+            tungstenite::accept(stream).unwrap()
+        };
+        let mut sessions: Vec<_> = (0..connections).map(accept).collect();
+        for session in &mut sessions {
+            session.send(tungstenite::Message::text("hello")).unwrap();
+        }
+        for session in &mut sessions {
+            while session.read().is_ok() {}
+        }
     });
+    (url, server)
+}
+
+/// What serves the sockets is not limited as other tasks are; what it calls is.
+#[test]
+fn on_one_thread_a_processor_that_always_has_something_to_do_lets_other_tasks_run() {
+    let (url, server) = greets(1);
     let (tell, told) = channel();
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -104,22 +120,7 @@ fn on_one_thread_a_processor_that_always_has_something_to_do_lets_other_tasks_ru
 #[test]
 fn on_one_thread_a_call_that_pauses_the_others_is_the_last() {
     const CONNECTIONS: usize = 40;
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("ws://{}/", listener.local_addr().unwrap());
-    let server = std::thread::spawn(move || {
-        let accept = |_| {
-            let (stream, _) = listener.accept().unwrap();
-            tungstenite::accept(stream).unwrap()
-        };
-        let mut sessions: Vec<_> = (0..CONNECTIONS).map(accept).collect();
-        // All at once, so that many calls are due together.
-        for session in &mut sessions {
-            session.send(tungstenite::Message::text("hello")).unwrap();
-        }
-        for session in &mut sessions {
-            while session.read().is_ok() {}
-        }
-    });
+    let (url, server) = greets(CONNECTIONS);
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut fleet = Fleet::builder().shards(NonZeroUsize::MIN).build().unwrap();

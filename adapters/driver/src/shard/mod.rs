@@ -173,7 +173,7 @@ impl<R: Runtime> Shard<R> {
     fn take_mail(&mut self) -> Closed {
         self.jobs.take_done(&mut self.jobs_done);
         let closed = self.mailbox.take(&mut self.mail);
-        if self.mail.is_empty() {
+        if self.mail.is_empty() && !self.jobs_done.is_empty() {
             std::mem::swap(&mut self.mail, &mut self.jobs_done);
         } else {
             self.mail.append(&mut self.jobs_done);
