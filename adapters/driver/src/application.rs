@@ -18,9 +18,12 @@ pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// An asynchronous function that many tasks may call.
 type Function<A, T> = Arc<dyn Fn(A) -> BoxFuture<T> + Send + Sync>;
 
-/// A processor: an asynchronous function from a batch to verdicts.
+/// A processor: an asynchronous function from a batch to verdicts. What it returns is polled where its type is known, since most
+/// calls end with their first poll.
 #[derive(Clone)]
-pub(crate) struct Process(Function<Batch, Judged>);
+pub(crate) struct Process(Arc<Processor>);
+
+type Processor = dyn Fn(Batch, &mut Context<'_>) -> First<Judged> + Send + Sync;
 
 impl Process {
     pub(crate) fn new<F>(processor: impl Fn(Batch) -> F + Send + Sync + 'static) -> Self
@@ -28,12 +31,29 @@ impl Process {
         F: Future<Output = Judged> + Send + 'static,
     {
         let processor = Kept::new(processor);
-        Self(Arc::new(move |batch| Box::pin(processor.function()(batch))))
+        Self(Arc::new(move |batch, cx| {
+            begin(|| processor.function()(batch), cx)
+        }))
     }
 
-    pub(crate) fn call(&self, batch: Batch) -> BoxFuture<Judged> {
-        (self.0)(batch)
+    /// A processor that waits for nothing.
+    pub(crate) fn new_sync(processor: impl Fn(Batch) -> Judged + Send + Sync + 'static) -> Self {
+        let processor = Kept::new(processor);
+        Self(Arc::new(move |batch, _| {
+            First::Over(guard(|| processor.function()(batch)))
+        }))
     }
+
+    /// Calls the processor, and polls the call once.
+    pub(crate) fn call(&self, batch: Batch, cx: &mut Context<'_>) -> First<Judged> {
+        (self.0)(batch, cx)
+    }
+}
+
+/// What the first poll of a call has come to.
+pub(crate) enum First<T> {
+    Over(Result<T, Panicked>),
+    Waits(Guarded<T>),
 }
 
 /// What the application put into a function, which goes with whoever has it last: a panic then harms nobody.
@@ -51,8 +71,7 @@ impl<F> Kept<F> {
 
 impl<F> Drop for Kept<F> {
     fn drop(&mut self) {
-        // The panic hook has told of it; nobody waits for more.
-        drop(guard(|| drop(self.0.take())));
+        discard(self.0.take());
     }
 }
 
@@ -99,6 +118,28 @@ pub(crate) fn guard<T>(run: impl FnOnce() -> T) -> Result<T, Panicked> {
     })
 }
 
+/// Drops what is the application's.
+fn discard<T>(it: T) {
+    // The panic hook has told of it; nobody waits for more.
+    drop(guard(|| drop(it)));
+}
+
+/// Calls a function of the application's, and polls once what it returns.
+fn begin<F>(function: impl FnOnce() -> F, cx: &mut Context<'_>) -> First<F::Output>
+where
+    F: Future + Send + 'static,
+{
+    let mut future = None;
+    let polled = guard(|| future.insert(Box::pin(function())).as_mut().poll(cx));
+    let result = match polled {
+        Ok(Poll::Pending) => return First::Waits(Guarded(future.map(|it| it as BoxFuture<_>))),
+        Ok(Poll::Ready(value)) => Ok(value),
+        Err(panicked) => Err(panicked),
+    };
+    discard(future);
+    First::Over(result)
+}
+
 /// Calls an asynchronous function of the application, with panics as errors.
 pub(crate) fn call<T>(function: impl FnOnce() -> BoxFuture<T>) -> Called<T> {
     match guard(function) {
@@ -133,9 +174,8 @@ pub(crate) struct Guarded<T>(Option<BoxFuture<T>>);
 impl<T> Guarded<T> {
     /// What it returned counts, whatever its remains do.
     fn forget(&mut self) {
-        // The panic hook has told of it; nobody waits for more.
         if let Some(future) = self.0.take() {
-            drop(guard(|| drop(future)));
+            discard(future);
         }
     }
 }

@@ -311,6 +311,17 @@ impl Connect {
         self.process = Some(Process::new(processor));
         self
     }
+
+    /// As [`process`](Self::process), with a function that waits for nothing: its calls cost less, as no future is made for them. What it does
+    /// should be short, such as to update a table or to put something into a queue of the application's.
+    #[must_use]
+    pub fn process_sync(
+        mut self,
+        processor: impl Fn(Batch) -> Judged + Send + Sync + 'static,
+    ) -> Self {
+        self.process = Some(Process::new_sync(processor));
+        self
+    }
 }
 
 // In which order a processor gets its messages.

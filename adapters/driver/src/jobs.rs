@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
@@ -17,7 +17,7 @@ use ropewalk_core::{Batch, Judged};
 
 use crate::application::Process;
 use crate::mailbox::{Command, Mailbox};
-use crate::process::{Judging, Pace};
+use crate::process::{Begun, Judging, Pace};
 
 /// So many calls are made in a row before others get their turn.
 pub(crate) const CALLS_A_TURN: usize = 32;
@@ -55,6 +55,8 @@ pub(crate) struct Jobs {
     /// How often a processor was paused, or its connection has ended.
     changes: AtomicU64,
     state: Mutex<State>,
+    /// Whether something is done that was not taken: stored under the lock of `state`, and looked at without.
+    has_done: AtomicBool,
 }
 
 /// Who makes a shard's calls.
@@ -81,10 +83,9 @@ struct State {
 
 /// Calls a processor, and polls the call once.
 pub(crate) fn make(process: &Process, batch: Batch, cx: &mut Context<'_>) -> Done {
-    let mut judging = Judging::begin(process, batch);
-    match Pin::new(&mut judging).poll(cx) {
-        Poll::Ready(judged) => Done::Judged(judged),
-        Poll::Pending => Done::Waits(Box::new(judging)),
+    match Judging::begin(process, batch, cx) {
+        Begun::Judged(judged) => Done::Judged(judged),
+        Begun::Waits(judging) => Done::Waits(Box::new(judging)),
     }
 }
 
@@ -102,6 +103,7 @@ impl Jobs {
             crew,
             changes: AtomicU64::new(0),
             state: Mutex::default(),
+            has_done: AtomicBool::new(false),
         })
     }
 
@@ -159,7 +161,7 @@ impl Jobs {
 
     /// Tells the shard what has become of a job. A shard that has ended wants to know nothing.
     pub(crate) fn tell(&self, done: Done) {
-        let added = self.lock().add(Some(done));
+        let added = self.add(&mut self.lock(), Some(done));
         self.notify(added);
     }
 
@@ -170,8 +172,9 @@ impl Jobs {
         if done.capacity() > KEPT {
             *done = VecDeque::new();
         }
-        let mut state = self.lock();
-        if !state.done.is_empty() {
+        if self.has_done.load(Ordering::Acquire) {
+            let mut state = self.lock();
+            self.has_done.store(false, Ordering::Release);
             std::mem::swap(done, &mut state.done);
         }
     }
@@ -187,6 +190,22 @@ impl Jobs {
         drop((waiting, done));
         for (_, waker) in idle {
             waker.wake();
+        }
+    }
+
+    /// Leaves what was done for the shard.
+    fn add(&self, state: &mut State, done: Option<Done>) -> Added {
+        match done {
+            Some(done) if state.is_closed => Added::Refused(done),
+            Some(done) => {
+                state.done.push_back(Command::Done(done));
+                self.has_done.store(true, Ordering::Release);
+                match state.done.len() {
+                    1 => Added::First,
+                    _ => Added::Nothing,
+                }
+            }
+            None => Added::Nothing,
         }
     }
 
@@ -212,22 +231,6 @@ enum Added {
     First,
     /// It has ended. What the application left in this is not to go while others wait for the lock.
     Refused(Done),
-}
-
-impl State {
-    fn add(&mut self, done: Option<Done>) -> Added {
-        match done {
-            Some(done) if self.is_closed => Added::Refused(done),
-            Some(done) => {
-                self.done.push_back(Command::Done(done));
-                match self.done.len() {
-                    1 => Added::First,
-                    _ => Added::Nothing,
-                }
-            }
-            None => Added::Nothing,
-        }
-    }
 }
 
 /// A task that calls processors as long as there are jobs.
@@ -281,7 +284,7 @@ impl Runner {
     fn next(&mut self, cx: &Context<'_>, done: Option<Done>) -> Poll<Option<Job>> {
         let mut state = self.jobs.lock();
         let stale = self.standing.arrive(self.number, &mut state);
-        let added = state.add(done);
+        let added = self.jobs.add(&mut state, done);
         let next = match state.waiting.pop_front() {
             Some(job) => Poll::Ready(Some(job)),
             None if state.is_closed || state.idle.len() > self.jobs.crew.cores => Poll::Ready(None),
@@ -310,7 +313,7 @@ impl Runner {
     fn come_back(&mut self, done: Option<Done>) {
         let mut state = self.jobs.lock();
         state.coming += 1;
-        let added = state.add(done);
+        let added = self.jobs.add(&mut state, done);
         drop(state);
         self.jobs.notify(added);
         self.standing = Standing::Coming;

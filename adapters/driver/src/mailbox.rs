@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::collections::vec_deque::IntoIter;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use ropewalk_core::admission::{RequestId, Stage};
@@ -20,6 +21,8 @@ use crate::store::StoredLetter;
 #[derive(Debug, Default)]
 pub(crate) struct Mailbox {
     state: Mutex<State>,
+    /// Whether there is something in `state`, or it is closed: stored under its lock, and looked at without.
+    has_news: AtomicBool,
     pub(crate) ready: ReadyList,
 }
 
@@ -113,6 +116,7 @@ impl Mailbox {
             Closed::Yes => return Err(command),
             Closed::No => state.commands.push_back(command),
         }
+        self.has_news.store(true, Ordering::Release);
         // Of commands that the shard takes together only the first wakes it: whoever left that has woken it or is about to.
         let is_first = state.commands.len() == 1;
         drop(state);
@@ -125,33 +129,43 @@ impl Mailbox {
     /// Moves all commands behind those in `mail`. An empty `mail` changes places with the box's own if that holds any, so that both are
     /// used again.
     pub(crate) fn take(&self, mail: &mut VecDeque<Command>) -> Closed {
+        if mail.is_empty() && mail.capacity() > COMMANDS_KEPT {
+            *mail = VecDeque::new();
+        }
+        if !self.has_news.load(Ordering::Acquire) {
+            return Closed::No;
+        }
         let mut state = self.lock();
         match state.closed {
             Closed::Yes => {}
-            Closed::No if mail.is_empty() => {
-                if mail.capacity() > COMMANDS_KEPT {
-                    *mail = VecDeque::new();
-                }
-                if !state.commands.is_empty() {
+            Closed::No => {
+                self.has_news.store(false, Ordering::Release);
+                if mail.is_empty() {
                     std::mem::swap(mail, &mut state.commands);
+                } else {
+                    mail.append(&mut state.commands);
                 }
             }
-            Closed::No => mail.append(&mut state.commands),
         }
         state.closed
     }
 
     /// Tells the shard to end. Commands that it has not taken stay for [`drain`](Self::drain).
     pub(crate) fn close(&self) {
-        self.lock().closed = Closed::Yes;
+        drop(self.lock_to_close());
         self.ready.notify();
     }
 
     /// Closes and takes what nobody will do any more.
     pub(crate) fn drain(&self) -> VecDeque<Command> {
+        std::mem::take(&mut self.lock_to_close().commands)
+    }
+
+    fn lock_to_close(&self) -> MutexGuard<'_, State> {
         let mut state = self.lock();
         state.closed = Closed::Yes;
-        std::mem::take(&mut state.commands)
+        self.has_news.store(true, Ordering::Release);
+        state
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use ropewalk_core::{Batch, ConnectionId, Judged, Verdict};
 
-use crate::application::{Called, Process, call};
+use crate::application::{First, Guarded, Panicked, Process};
 use crate::jobs::{Done, Job, Jobs};
 
 /// How long calls of a processor take.
@@ -19,18 +19,26 @@ pub(crate) enum Pace {
     Waiting,
 }
 
-/// A call of the processor, and the batch that it is about. A panic rejects that batch, and nothing else.
+/// A call of the processor that waits for something, and the batch that it is about. A panic rejects that batch, and nothing else.
 pub(crate) struct Judging {
     kept: Batch,
-    called: Called<Judged>,
+    called: Guarded<Judged>,
+}
+
+/// What a call has come to where it began.
+pub(crate) enum Begun {
+    Judged(Judged),
+    Waits(Judging),
 }
 
 impl Judging {
-    /// Calls the processor; what it returned is polled later.
-    pub(crate) fn begin(process: &Process, batch: Batch) -> Self {
+    /// Calls the processor, and polls the call once.
+    pub(crate) fn begin(process: &Process, batch: Batch, cx: &mut Context<'_>) -> Begun {
         let kept = batch.clone();
-        let called = call(|| process.call(batch));
-        Self { kept, called }
+        match process.call(batch, cx) {
+            First::Over(result) => Begun::Judged(verdicts(&kept, result)),
+            First::Waits(called) => Begun::Waits(Self { kept, called }),
+        }
     }
 
     pub(crate) fn connection(&self) -> ConnectionId {
@@ -43,14 +51,20 @@ impl Future for Judging {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Judged> {
         let Self { kept, called } = &mut *self;
-        let refuse = |verdict| kept.clone().refuse_all(&verdict);
-        Pin::new(called).poll(cx).map(|result| match result {
-            Ok(judged) if judged.batch().is_clone_of(kept) => judged,
-            Ok(_) => refuse(Verdict::reject(
-                "the processor returned verdicts on another batch",
-            )),
-            Err(panicked) => refuse(Verdict::reject(format_args!("the processor {panicked}"))),
-        })
+        let result = Pin::new(called).poll(cx);
+        result.map(|result| verdicts(kept, result))
+    }
+}
+
+/// The verdicts on a batch that a call about it has come to.
+fn verdicts(batch: &Batch, result: Result<Judged, Panicked>) -> Judged {
+    let refuse = |verdict| batch.clone().refuse_all(&verdict);
+    match result {
+        Ok(judged) if judged.batch().is_clone_of(batch) => judged,
+        Ok(_) => refuse(Verdict::reject(
+            "the processor returned verdicts on another batch",
+        )),
+        Err(panicked) => refuse(Verdict::reject(format_args!("the processor {panicked}"))),
     }
 }
 
@@ -93,26 +107,26 @@ impl Future for Call {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Self { jobs, stage } = &mut *self;
-        let (mut judging, pace) = match std::mem::replace(stage, Stage::Over) {
-            Stage::Fresh(job) if !jobs.is_latest(job.known) => {
-                jobs.tell(Done::Held(job.batch));
-                return Poll::Ready(());
-            }
-            Stage::Fresh(job) => (Judging::begin(&job.process, job.batch), Pace::AtOnce),
-            Stage::Begun(judging) => (judging, Pace::Waiting),
+        let done = match std::mem::replace(stage, Stage::Over) {
+            Stage::Fresh(job) if !jobs.is_latest(job.known) => Done::Held(job.batch),
+            Stage::Fresh(job) => match Judging::begin(&job.process, job.batch, cx) {
+                Begun::Judged(judged) => Done::Returned(judged, Pace::AtOnce),
+                Begun::Waits(judging) => {
+                    *stage = Stage::Begun(judging);
+                    return Poll::Pending;
+                }
+            },
+            Stage::Begun(mut judging) => match Pin::new(&mut judging).poll(cx) {
+                // `judging` goes before this is told: the batch's memory is used again once nobody else has it.
+                Poll::Ready(judged) => Done::Returned(judged, Pace::Waiting),
+                Poll::Pending => {
+                    *stage = Stage::Begun(judging);
+                    return Poll::Pending;
+                }
+            },
             Stage::Over => return Poll::Ready(()),
         };
-        match Pin::new(&mut judging).poll(cx) {
-            Poll::Ready(judged) => {
-                // The batch's memory is used again once nobody else has it.
-                drop(judging);
-                jobs.tell(Done::Returned(judged, pace));
-                Poll::Ready(())
-            }
-            Poll::Pending => {
-                *stage = Stage::Begun(judging);
-                Poll::Pending
-            }
-        }
+        jobs.tell(done);
+        Poll::Ready(())
     }
 }

@@ -54,7 +54,7 @@ pub(crate) struct Shard<R: Runtime> {
     caller: Caller,
     /// What the shard is to call processors for itself, and what has become of that.
     calls: VecDeque<Batch>,
-    calls_made: VecDeque<Done>,
+    calls_made: Vec<Done>,
     /// What others are to call processors for, and what has become of that.
     jobs: Arc<Jobs>,
     jobs_due: VecDeque<Job>,
@@ -62,7 +62,7 @@ pub(crate) struct Shard<R: Runtime> {
     /// How many of the changes of `jobs` this shard knows.
     known: u64,
     /// Sockets that were read, in their order.
-    reads: VecDeque<Deferred>,
+    reads: Vec<Deferred>,
     budget: Budget,
     alarm: Alarm<R::Timer>,
     next_timeout: Option<Instant>,
@@ -80,7 +80,7 @@ impl<R: Runtime> Shard<R> {
             number,
             caller: Caller::on::<R>(),
             calls: VecDeque::new(),
-            calls_made: VecDeque::new(),
+            calls_made: Vec::new(),
             jobs: Arc::clone(&home.jobs),
             jobs_due: VecDeque::new(),
             jobs_done: VecDeque::new(),
@@ -93,7 +93,7 @@ impl<R: Runtime> Shard<R> {
             mailbox,
             mail: VecDeque::new(),
             writes: Vec::new(),
-            reads: VecDeque::new(),
+            reads: Vec::new(),
             budget: Budget::renewed(Instant::ORIGIN),
             alarm: Alarm::new(R::timer(), Arc::clone(&home.mailbox)),
             next_timeout: None,
@@ -173,10 +173,12 @@ impl<R: Runtime> Shard<R> {
     fn take_mail(&mut self) -> Closed {
         self.jobs.take_done(&mut self.jobs_done);
         let closed = self.mailbox.take(&mut self.mail);
-        if self.mail.is_empty() && !self.jobs_done.is_empty() {
-            std::mem::swap(&mut self.mail, &mut self.jobs_done);
-        } else {
-            self.mail.append(&mut self.jobs_done);
+        if !self.jobs_done.is_empty() {
+            if self.mail.is_empty() {
+                std::mem::swap(&mut self.mail, &mut self.jobs_done);
+            } else {
+                self.mail.append(&mut self.jobs_done);
+            }
         }
         closed
     }
@@ -254,9 +256,8 @@ impl<R: Runtime> Future for Shard<R> {
         loop {
             ready!(R::unlimited(cx, |cx| shard.serve_all(cx, now)));
             shard.make_calls(cx);
-            shard.look(cx.waker());
-            // Without news too: whoever has left something is perhaps only about to tell of it, and of what a call left behind that
-            // nobody will.
+            // Without a look for news: what calls have left is here before these are concluded, and whoever leaves something else wakes
+            // this task again.
             if shard.take_mail() == Closed::Yes {
                 return Poll::Ready(());
             }

@@ -78,6 +78,7 @@ macro_rules! tests {
             a_processor_that_is_paused_gets_nothing_and_keeps_its_socket
             a_pause_of_processing_ends_with_the_connection
             a_processor_that_panics_loses_its_batch_only
+            a_processor_that_waits_for_nothing_judges_and_may_panic
             a_processor_that_panics_when_it_is_dropped_harms_nobody
             a_processor_that_waits_delays_nobody_else
             a_provider_shapes_each_attempt

@@ -106,6 +106,29 @@ pub(crate) async fn a_processor_that_panics_loses_its_batch_only<R: Runtime>() {
     assert_eq!((counters.delivered, counters.rejected), (2, 1));
 }
 
+pub(crate) async fn a_processor_that_waits_for_nothing_judges_and_may_panic<R: Runtime>() {
+    let server = sends(&["one", "retry", "panic", "reject"]);
+    let mut fleet = Fleet::<R>::new();
+    let mut letters = fleet.letters();
+    let connect = one_by_one(Connect::to(&server.url()).unwrap());
+    fleet.open(
+        connect.process_sync(|batch| match only_text(&batch).as_str() {
+            "panic" => panic!("a test's panic"),
+            "reject" => batch.refuse_all(&Verdict::reject("not wanted")),
+            "retry" if batch.attempt() == 1 => batch.refuse_all(&Verdict::retry()),
+            _ => batch.ack(),
+        }),
+    );
+    for (payload, reason) in [("panic", "a test's panic"), ("reject", "not wanted")] {
+        let letter = letters.next().await.unwrap().letter;
+        assert_eq!(&letter.payload[..], payload.as_bytes());
+        assert!(letter.reason.contains(reason), "{}", letter.reason);
+    }
+    let report = fleet.shutdown(Duration::from_secs(60)).await;
+    let counters = report.connections[0].report.counters;
+    assert_eq!((counters.delivered, counters.rejected), (2, 2));
+}
+
 pub(crate) async fn verdicts_on_another_batch_reject_the_one_in_hand<R: Runtime>() {
     let server = sends(&["one", "two", "three"]);
     let mut fleet = Fleet::<R>::new();
