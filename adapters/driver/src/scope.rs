@@ -19,7 +19,7 @@ use crate::link::{Home, Link};
 use crate::mailbox::{Command, Mailbox, Opening};
 use crate::report::{Ledger, Report};
 use crate::runtime::Runtime;
-use crate::shard::Shard;
+use crate::shard::{Caller, Shard};
 use crate::store::{Keeper, LetterStore, StoreQueue};
 
 /// What is shared by a fleet and its shards. It goes when the last of them has gone.
@@ -123,6 +123,9 @@ impl Scope {
         let berth_number =
             u32::try_from(number % shards).expect("there are fewer than 2^32 shards");
         let berth = &common.berths[berth_number as usize];
+        // Outside of a runtime this panics: before there is a connection, and with the seed in its place.
+        let is_to_begin = berth.lock_seed().is_some();
+        let caller = is_to_begin.then(Caller::on::<R>);
         let settings = connect.config.settings();
         let close_timeout = settings.timeouts.close;
         let consumer = match connect.process {
@@ -142,15 +145,12 @@ impl Scope {
             link.refuse();
             return handle;
         }
-        let seed = berth.lock_seed().take();
-        if let Some(seed) = seed {
-            let home = &berth.home;
-            R::spawn(Shard::<R>::new(
-                berth_number,
-                seed,
-                Arc::clone(common),
-                home,
-            ));
+        if let Some(caller) = caller
+            && let Some(seed) = berth.take_seed()
+        {
+            let common = Arc::clone(common);
+            let shard = Shard::<R>::new(berth_number, caller, seed, common, &berth.home);
+            R::spawn(shard);
         }
         let opening = Opening {
             link: Arc::clone(&link),
@@ -234,6 +234,10 @@ impl Common {
 }
 
 impl Berth {
+    fn take_seed(&self) -> Option<Seed> {
+        self.lock_seed().take()
+    }
+
     fn lock_seed(&self) -> MutexGuard<'_, Option<Seed>> {
         self.seed
             .lock()

@@ -4,6 +4,7 @@
 
 use std::net::TcpListener;
 use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, OnceLock};
@@ -80,6 +81,27 @@ fn greets(connections: usize) -> (String, JoinHandle<()>) {
         }
     });
     (url, server)
+}
+
+#[test]
+fn what_is_opened_outside_of_tokio_panics_and_nothing_else_is_lost_by_that() {
+    let (url, server) = greets(1);
+    let builder = Fleet::builder().shards(NonZeroUsize::MIN);
+    let mut fleet = builder.build().unwrap();
+    let connect = Connect::to(&url).unwrap();
+    let outside = AssertUnwindSafe(|| fleet.open(connect.clone()));
+    assert!(catch_unwind(outside).is_err());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let handle = fleet.open(connect.clone());
+        assert_eq!(handle.next_batch().await.unwrap().len(), 1);
+        // Once its shard runs, a connection is opened from anywhere.
+        let elsewhere = std::thread::scope(|it| it.spawn(|| fleet.open(connect)).join());
+        drop(elsewhere.unwrap());
+        let report = fleet.shutdown(Duration::ZERO).await;
+        assert_eq!(report.connections.len(), 2);
+    });
+    server.join().unwrap();
 }
 
 /// What serves the sockets is not limited as other tasks are; what it calls is.

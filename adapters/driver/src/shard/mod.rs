@@ -31,7 +31,8 @@ use crate::runtime::Runtime;
 use crate::scope::Common;
 use crate::slots::Slots;
 use member::Member;
-use processing::{Caller, Processor};
+pub(crate) use processing::Caller;
+use processing::Processor;
 use streams::{Deferred, Then};
 
 /// So many quick commands are obeyed before the clock is read again.
@@ -74,11 +75,17 @@ pub(crate) struct Shard<R: Runtime> {
 }
 
 impl<R: Runtime> Shard<R> {
-    pub(crate) fn new(number: u32, seed: Seed, common: Arc<Common>, home: &Home) -> Self {
+    pub(crate) fn new(
+        number: u32,
+        caller: Caller,
+        seed: Seed,
+        common: Arc<Common>,
+        home: &Home,
+    ) -> Self {
         let mailbox = Arc::clone(&home.mailbox);
         Self {
             number,
-            caller: Caller::on::<R>(),
+            caller,
             calls: VecDeque::new(),
             calls_made: Vec::new(),
             jobs: Arc::clone(&home.jobs),

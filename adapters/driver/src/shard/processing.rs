@@ -30,7 +30,7 @@ pub(super) struct Processor {
 
 /// Who calls processors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Caller {
+pub(crate) enum Caller {
     /// Tasks that other threads may run meanwhile: see [`jobs`](crate::jobs).
     Runners,
     /// The shard's own task, as there is no other thread.
@@ -38,7 +38,9 @@ pub(super) enum Caller {
 }
 
 impl Caller {
-    pub(super) fn on<R: Runtime>() -> Self {
+    /// # Panics
+    /// Outside of the runtime, if that needs a context.
+    pub(crate) fn on<R: Runtime>() -> Self {
         match R::has_one_thread() {
             true => Self::Shard,
             false => Self::Runners,
