@@ -212,3 +212,73 @@ fn words(payload: &(dyn Any + Send)) -> Box<str> {
         "without words".into()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    /// A future that waits so many times and then returns, or panics; and that panics when it goes.
+    struct Rough {
+        waits: u32,
+        value: Option<u32>,
+    }
+
+    impl Future for Rough {
+        type Output = u32;
+
+        fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<u32> {
+            match self.waits.checked_sub(1) {
+                Some(waits) => {
+                    self.waits = waits;
+                    Poll::Pending
+                }
+                None => Poll::Ready(self.value.expect("a test's panic")),
+            }
+        }
+    }
+
+    impl Drop for Rough {
+        fn drop(&mut self) {
+            panic!("another of a test's panics");
+        }
+    }
+
+    fn result_of(waits: u32, value: Option<u32>) -> Result<u32, Panicked> {
+        let mut cx = Context::from_waker(Waker::noop());
+        match begin(|| Rough { waits, value }, &mut cx) {
+            First::Over(result) => {
+                assert_eq!(waits, 0);
+                result
+            }
+            First::Waits(mut guarded) => loop {
+                if let Poll::Ready(result) = Pin::new(&mut guarded).poll(&mut cx) {
+                    break result;
+                }
+            },
+        }
+    }
+
+    #[test]
+    fn what_a_call_returned_counts_whatever_its_remains_do() {
+        for waits in 0..3 {
+            assert_eq!(result_of(waits, Some(7)), Ok(7));
+        }
+    }
+
+    #[test]
+    fn a_call_that_panics_twice_is_an_error_that_tells_of_the_first() {
+        for waits in 0..3 {
+            let panicked = result_of(waits, None).unwrap_err();
+            assert_eq!(panicked.to_string(), "panicked: a test's panic");
+        }
+    }
+
+    #[test]
+    fn a_call_that_panics_before_there_is_a_future_is_an_error() {
+        let function = || -> std::future::Ready<u32> { panic!("a test's panic") };
+        let first = begin(function, &mut Context::from_waker(Waker::noop()));
+        assert!(matches!(first, First::Over(Err(_))));
+    }
+}

@@ -312,8 +312,8 @@ impl Connect {
         self
     }
 
-    /// As [`process`](Self::process), with a function that waits for nothing: its calls cost less, as no future is made for them. What it does
-    /// should be short, such as to update a table or to put something into a queue of the application's.
+    /// As [`process`](Self::process), with a function that waits for nothing: no future is allocated for its calls. What it does should be
+    /// short, such as to update a table or to put something into a queue of the application's.
     #[must_use]
     pub fn process_sync(
         mut self,

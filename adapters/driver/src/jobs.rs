@@ -9,8 +9,8 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 use ropewalk_core::{Batch, Judged};
@@ -18,6 +18,7 @@ use ropewalk_core::{Batch, Judged};
 use crate::application::Process;
 use crate::mailbox::{Command, Mailbox};
 use crate::process::{Begun, Judging, Pace};
+use crate::tray::{Tray, move_behind};
 
 /// So many calls are made in a row before others get their turn.
 pub(crate) const CALLS_A_TURN: usize = 32;
@@ -54,9 +55,8 @@ pub(crate) struct Jobs {
     crew: Crew,
     /// How often a processor was paused, or its connection has ended.
     changes: AtomicU64,
-    state: Mutex<State>,
-    /// Whether something is done that was not taken: stored under the lock of `state`, and looked at without.
-    has_done: AtomicBool,
+    /// There is news for the shard when something is done.
+    state: Tray<State>,
 }
 
 /// Who makes a shard's calls.
@@ -102,8 +102,7 @@ impl Jobs {
             mailbox,
             crew,
             changes: AtomicU64::new(0),
-            state: Mutex::default(),
-            has_done: AtomicBool::new(false),
+            state: Tray::default(),
         })
     }
 
@@ -121,11 +120,7 @@ impl Jobs {
     /// Adds jobs, and calls runners for them.
     pub(crate) fn push(self: &Arc<Self>, jobs: &mut VecDeque<Job>) {
         let mut state = self.lock();
-        if state.waiting.is_empty() {
-            std::mem::swap(&mut state.waiting, jobs);
-        } else {
-            state.waiting.append(jobs);
-        }
+        move_behind(&mut state.waiting, jobs);
         self.call_runners(state);
     }
 
@@ -172,10 +167,9 @@ impl Jobs {
         if done.capacity() > KEPT {
             *done = VecDeque::new();
         }
-        if self.has_done.load(Ordering::Acquire) {
-            let mut state = self.lock();
-            self.has_done.store(false, Ordering::Release);
-            std::mem::swap(done, &mut state.done);
+        if let Some(mut state) = self.state.lock_if_news() {
+            self.state.set_news(&state, false);
+            move_behind(done, &mut state.done);
         }
     }
 
@@ -194,12 +188,12 @@ impl Jobs {
     }
 
     /// Leaves what was done for the shard.
-    fn add(&self, state: &mut State, done: Option<Done>) -> Added {
+    fn add(&self, state: &mut MutexGuard<'_, State>, done: Option<Done>) -> Added {
         match done {
             Some(done) if state.is_closed => Added::Refused(done),
             Some(done) => {
                 state.done.push_back(Command::Done(done));
-                self.has_done.store(true, Ordering::Release);
+                self.state.set_news(state, true);
                 match state.done.len() {
                     1 => Added::First,
                     _ => Added::Nothing,
@@ -218,9 +212,7 @@ impl Jobs {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state
-            .lock()
-            .expect("nothing that can panic runs under this lock")
+        self.state.lock()
     }
 }
 

@@ -58,6 +58,7 @@ mod slots;
 mod snapshot;
 mod store;
 mod sync;
+mod tray;
 mod waiters;
 mod websocket;
 

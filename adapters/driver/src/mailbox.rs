@@ -2,8 +2,7 @@
 
 use std::collections::VecDeque;
 use std::collections::vec_deque::IntoIter;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, MutexGuard};
 
 use ropewalk_core::admission::{RequestId, Stage};
 use ropewalk_core::{AttemptRequest, Config, ConnectionId, Instant, Shutdown, Target};
@@ -16,13 +15,12 @@ use crate::ready::ReadyList;
 use crate::room::Post;
 use crate::snapshot::Snapshot;
 use crate::store::StoredLetter;
+use crate::tray::{Tray, move_behind};
 
 /// A shard's letterbox, and the list of its sockets that woke: all that wakes a shard does so through these.
 #[derive(Debug, Default)]
 pub(crate) struct Mailbox {
-    state: Mutex<State>,
-    /// Whether there is something in `state`, or it is closed: stored under its lock, and looked at without.
-    has_news: AtomicBool,
+    state: Tray<State>,
     pub(crate) ready: ReadyList,
 }
 
@@ -111,12 +109,12 @@ impl Mailbox {
     /// # Errors
     /// The command, if the shard has ended.
     pub(crate) fn push(&self, command: Command) -> Result<(), Command> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         match state.closed {
             Closed::Yes => return Err(command),
             Closed::No => state.commands.push_back(command),
         }
-        self.has_news.store(true, Ordering::Release);
+        self.state.set_news(&state, true);
         // Of commands that the shard takes together only the first wakes it: whoever left that has woken it or is about to.
         let is_first = state.commands.len() == 1;
         drop(state);
@@ -132,20 +130,12 @@ impl Mailbox {
         if mail.is_empty() && mail.capacity() > COMMANDS_KEPT {
             *mail = VecDeque::new();
         }
-        if !self.has_news.load(Ordering::Acquire) {
+        let Some(mut state) = self.state.lock_if_news() else {
             return Closed::No;
-        }
-        let mut state = self.lock();
-        match state.closed {
-            Closed::Yes => {}
-            Closed::No => {
-                self.has_news.store(false, Ordering::Release);
-                if mail.is_empty() {
-                    std::mem::swap(mail, &mut state.commands);
-                } else {
-                    mail.append(&mut state.commands);
-                }
-            }
+        };
+        if state.closed == Closed::No {
+            self.state.set_news(&state, false);
+            move_behind(mail, &mut state.commands);
         }
         state.closed
     }
@@ -162,16 +152,10 @@ impl Mailbox {
     }
 
     fn lock_to_close(&self) -> MutexGuard<'_, State> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.closed = Closed::Yes;
-        self.has_news.store(true, Ordering::Release);
+        self.state.set_news(&state, true);
         state
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state
-            .lock()
-            .expect("nothing that can panic runs under this lock")
     }
 }
 

@@ -9,6 +9,7 @@ use std::mem;
 use std::task::Waker;
 
 use crate::sync::{AtomicBool, Mutex, Ordering};
+use crate::tray::move_behind;
 
 /// Indices that were woken, and the task to wake for them.
 #[derive(Debug, Default)]
@@ -72,14 +73,10 @@ impl ReadyList {
             return News::None;
         }
         state.task = Some(task.clone());
-        if ready.is_empty() {
-            if ready.capacity() > WOKEN_KEPT {
-                *ready = VecDeque::new();
-            }
-            mem::swap(ready, &mut state.woken);
-        } else {
-            ready.append(&mut state.woken);
+        if ready.is_empty() && ready.capacity() > WOKEN_KEPT {
+            *ready = VecDeque::new();
         }
+        move_behind(ready, &mut state.woken);
         News::Some
     }
 

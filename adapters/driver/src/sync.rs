@@ -1,4 +1,4 @@
-//! The primitives of the ready list, named here so that its test can put loom's in their place.
+//! The primitives of the ready list and the trays, named here so that their test can put loom's in their place.
 
-pub(crate) use std::sync::Mutex;
 pub(crate) use std::sync::atomic::{AtomicBool, Ordering};
+pub(crate) use std::sync::{Mutex, MutexGuard};

@@ -1,4 +1,5 @@
-//! Ropewalk with its defaults. Every message has passed the bounded queue between the connection and its consumer when it is looked at, so that
+//! Ropewalk with its defaults. Of many connections, a processor looks at the messages; as it waits for nothing, it is a plain function
+//! (`Connect::process_sync`), and accepts all at once (`Batch::ack`). Every message has passed the bounded queue between the connection and its consumer when it is looked at, so that
 //! there is one way for both kinds of receiving. Where very many messages are sent, `Sender::post_texts` is used: as with the other clients, nobody
 //! is told what became of a message.
 

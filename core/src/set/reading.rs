@@ -1,5 +1,7 @@
 //! What sockets bring, and where it is put.
 
+use std::collections::VecDeque;
+
 use super::ConnectionSet;
 use crate::arenas::READ_AT;
 use crate::batch::Contents;
@@ -14,10 +16,8 @@ pub(super) struct Reads {
     buffer: Option<Box<Contents>>,
     /// What the next one was told.
     asked: Option<(SocketId, Room)>,
-    /// Those whose bytes are to be taken later.
-    deferred: Vec<Deferred>,
-    /// How many of these were taken.
-    taken: usize,
+    /// Those whose bytes are still to be taken.
+    deferred: VecDeque<Deferred>,
     /// How many bytes of theirs are in the buffer, or were.
     end: usize,
 }
@@ -37,22 +37,6 @@ struct Deferred {
     socket: SocketId,
     room: Room,
     len: usize,
-}
-
-impl Reads {
-    fn left(&self) -> &[Deferred] {
-        &self.deferred[self.taken..]
-    }
-
-    fn next(&mut self) -> Option<Deferred> {
-        let next = *self.deferred.get(self.taken)?;
-        self.taken += 1;
-        if self.taken == self.deferred.len() {
-            self.deferred.clear();
-            self.taken = 0;
-        }
-        Some(next)
-    }
 }
 
 impl ConnectionSet {
@@ -80,7 +64,7 @@ impl ConnectionSet {
             Some(_) | None => return &mut [],
         };
         debug_assert!(
-            !self.reads.left().iter().any(|it| it.socket == socket),
+            !self.reads.deferred.iter().any(|it| it.socket == socket),
             "a read of {socket:?} is deferred"
         );
         let (room, memory) = if is_in_long_message && self.make_message_room(socket) > 0 {
@@ -125,14 +109,16 @@ impl ConnectionSet {
                 Room::Buffer(at) => self.reads.end = at + len,
                 Room::Message => {}
             }
-            self.reads.deferred.push(Deferred { socket, room, len });
+            self.reads
+                .deferred
+                .push_back(Deferred { socket, room, len });
         }
     }
 
     /// Takes what the earliest of the [deferred](Self::defer_read) reads has brought. Returns its socket and the bytes that were not
     /// taken; `None` if no read is deferred.
     pub fn handle_deferred(&mut self, now: Instant) -> Option<(SocketId, &[u8])> {
-        let deferred = self.reads.next()?;
+        let deferred = self.reads.deferred.pop_front()?;
         Some((deferred.socket, self.take_read(now, deferred)))
     }
 
@@ -140,7 +126,7 @@ impl ConnectionSet {
         let Deferred { socket, room, len } = read;
         let mut buffer = self.reads.buffer.take();
         // Others may lie before it or behind it.
-        let is_alone = self.reads.left().is_empty();
+        let is_alone = self.reads.deferred.is_empty();
         if is_alone {
             self.reads.end = 0;
         }

@@ -30,6 +30,7 @@ use crate::ready::News;
 use crate::runtime::Runtime;
 use crate::scope::Common;
 use crate::slots::Slots;
+use crate::tray::move_behind;
 use member::Member;
 pub(crate) use processing::Caller;
 use processing::Processor;
@@ -55,7 +56,7 @@ pub(crate) struct Shard<R: Runtime> {
     caller: Caller,
     /// What the shard is to call processors for itself, and what has become of that.
     calls: VecDeque<Batch>,
-    calls_made: Vec<Done>,
+    calls_made: VecDeque<Done>,
     /// What others are to call processors for, and what has become of that.
     jobs: Arc<Jobs>,
     jobs_due: VecDeque<Job>,
@@ -63,7 +64,7 @@ pub(crate) struct Shard<R: Runtime> {
     /// How many of the changes of `jobs` this shard knows.
     known: u64,
     /// Sockets that were read, in their order.
-    reads: Vec<Deferred>,
+    reads: VecDeque<Deferred>,
     budget: Budget,
     alarm: Alarm<R::Timer>,
     next_timeout: Option<Instant>,
@@ -87,7 +88,7 @@ impl<R: Runtime> Shard<R> {
             number,
             caller,
             calls: VecDeque::new(),
-            calls_made: Vec::new(),
+            calls_made: VecDeque::new(),
             jobs: Arc::clone(&home.jobs),
             jobs_due: VecDeque::new(),
             jobs_done: VecDeque::new(),
@@ -100,7 +101,7 @@ impl<R: Runtime> Shard<R> {
             mailbox,
             mail: VecDeque::new(),
             writes: Vec::new(),
-            reads: Vec::new(),
+            reads: VecDeque::new(),
             budget: Budget::renewed(Instant::ORIGIN),
             alarm: Alarm::new(R::timer(), Arc::clone(&home.mailbox)),
             next_timeout: None,
@@ -180,13 +181,7 @@ impl<R: Runtime> Shard<R> {
     fn take_mail(&mut self) -> Closed {
         self.jobs.take_done(&mut self.jobs_done);
         let closed = self.mailbox.take(&mut self.mail);
-        if !self.jobs_done.is_empty() {
-            if self.mail.is_empty() {
-                std::mem::swap(&mut self.mail, &mut self.jobs_done);
-            } else {
-                self.mail.append(&mut self.jobs_done);
-            }
-        }
+        move_behind(&mut self.mail, &mut self.jobs_done);
         closed
     }
 

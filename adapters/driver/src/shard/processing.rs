@@ -160,14 +160,14 @@ impl<R: Runtime> Shard<R> {
                 Some(processor) if knows_all && processor.processing == Processing::Runs => {
                     let made = make(&processor.process, batch, cx);
                     let waits = matches!(made, Done::Waits(_));
-                    self.calls_made.push(made);
+                    self.calls_made.push_back(made);
                     if waits {
                         // It may have used up what the runtime grants a task at once.
                         self.budget.exhaust();
                         break;
                     }
                 }
-                Some(_) => self.calls_made.push(Done::Held(batch)),
+                Some(_) => self.calls_made.push_back(Done::Held(batch)),
                 None => {}
             }
         }
@@ -180,11 +180,11 @@ impl<R: Runtime> Shard<R> {
     /// returns the time.
     pub(super) fn conclude_calls(&mut self) -> Instant {
         let mut now = self.advance();
-        let mut made = std::mem::take(&mut self.calls_made);
         if !self.mail.is_empty() {
-            self.mail.extend(made.drain(..).map(Command::Done));
+            let made = self.calls_made.drain(..);
+            self.mail.extend(made.map(Command::Done));
         }
-        for done in made.drain(..) {
+        while let Some(done) = self.calls_made.pop_front() {
             let is_quick = done.is_quick();
             self.conclude(now, done);
             self.perform(now);
@@ -192,7 +192,6 @@ impl<R: Runtime> Shard<R> {
                 now = self.advance();
             }
         }
-        self.calls_made = made;
         now
     }
 

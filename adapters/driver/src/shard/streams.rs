@@ -97,11 +97,9 @@ impl<R: Runtime> Shard<R> {
 
     /// Gives the set what was read and not taken yet.
     pub(super) fn take_reads(&mut self, now: Instant) {
-        let mut reads = std::mem::take(&mut self.reads);
-        for Deferred { index, is_drained } in reads.drain(..) {
-            let Some((socket, rest)) = self.set.handle_deferred(now) else {
-                continue;
-            };
+        while let Some(Deferred { index, is_drained }) = self.reads.pop_front()
+            && let Some((socket, rest)) = self.set.handle_deferred(now)
+        {
             if let Some((open, _)) = self.slots.open(index)
                 && open.socket == socket
             {
@@ -112,7 +110,6 @@ impl<R: Runtime> Shard<R> {
             }
             self.perform(now);
         }
-        self.reads = reads;
     }
 
     /// Writes what waits on all sockets that the core has named; returns the time.
@@ -270,7 +267,7 @@ impl<R: Runtime> Shard<R> {
             return Read::Failed(io::Error::other(error));
         }
         self.set.defer_read(bytes);
-        self.reads.push(Deferred { index, is_drained });
+        self.reads.push_back(Deferred { index, is_drained });
         Read::Deferred(bytes)
     }
 
