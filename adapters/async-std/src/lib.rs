@@ -14,6 +14,8 @@
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+#[cfg(target_os = "linux")]
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -50,11 +52,17 @@ impl Runtime for AsyncStd {
         Ok((host.as_str(), port).to_socket_addrs().await?.collect())
     }
 
-    async fn connect(address: SocketAddr) -> io::Result<AsyncStdSocket> {
-        let stream = Async::<TcpStream>::connect(address).await?;
-        refuse_self_connect(stream.get_ref().local_addr(), stream.get_ref().peer_addr())?;
-        stream.get_ref().set_nodelay(true)?;
-        Ok(AsyncStdSocket(stream))
+    async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+        Async::<TcpStream>::connect(address).await?.into_inner()
+    }
+
+    fn socket(stream: TcpStream) -> io::Result<AsyncStdSocket> {
+        Async::new_nonblocking(stream).map(AsyncStdSocket)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn watch(epoll: OwnedFd) -> io::Result<Box<dyn Watch>> {
+        Ok(Box::new(AsyncStdWatch(Async::new_nonblocking(epoll)?)))
     }
 
     fn timer() -> AsyncStdTimer {
@@ -89,6 +97,17 @@ impl Socket for AsyncStdSocket {
 
     fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(self.0.get_ref().shutdown(Shutdown::Write))
+    }
+}
+
+/// A descriptor on the reactor that async-std runs on.
+#[cfg(target_os = "linux")]
+struct AsyncStdWatch(Async<OwnedFd>);
+
+#[cfg(target_os = "linux")]
+impl Watch for AsyncStdWatch {
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_readable(cx)
     }
 }
 

@@ -17,8 +17,9 @@
 //! # How it works
 //!
 //! Connections are spread over shards, one task each, and stay where they are. A shard owns its
-//! connections' state machines and sockets without a lock; each socket wakes it with a waker of its own, so
-//! that what a wake-up costs does not depend on how many sockets there are. Nothing polls on an interval. A
+//! connections' state machines and sockets without a lock. What a wake-up costs does not depend on how many
+//! sockets there are: on Linux they are registered with an epoll instance of the shard's, which the runtime
+//! watches, and elsewhere each wakes the shard with a waker of its own. Nothing polls on an interval. A
 //! shard works for about 200 µs or 128 KiB at a time, whichever comes first, and then lets others run.
 //! Processors are called by a few tasks beside each shard, and a call that waits for something goes on in one of its own, as request
 //! providers do; decoders and other hooks run in the shard.
@@ -44,6 +45,11 @@ mod native_tls;
 mod oneshot;
 #[cfg(feature = "platform-verifier")]
 mod platform_tls;
+#[cfg(target_os = "linux")]
+mod poller;
+#[cfg(not(target_os = "linux"))]
+#[path = "no_poller.rs"]
+mod poller;
 mod posting;
 mod process;
 mod ready;
@@ -60,6 +66,7 @@ mod store;
 mod sync;
 mod tray;
 mod waiters;
+mod watched;
 mod websocket;
 
 #[cfg(test)]
@@ -78,7 +85,9 @@ pub use native_tls::{NativeRootsError, native_roots, native_tls};
 pub use platform_tls::{PlatformTlsError, platform_tls};
 pub use posting::PostAllError;
 pub use report::{NamedReport, Report};
-pub use runtime::{Runtime, SelfConnect, Socket, Timer, refuse_self_connect};
+#[cfg(target_os = "linux")]
+pub use runtime::Watch;
+pub use runtime::{Runtime, Socket, Timer};
 pub use sender::{Closed, Permit, Receipt, Sender};
 pub use snapshot::Snapshot;
 pub use store::{

@@ -73,9 +73,7 @@ impl ReadyList {
             return News::None;
         }
         state.task = Some(task.clone());
-        if ready.is_empty() && ready.capacity() > WOKEN_KEPT {
-            *ready = VecDeque::new();
-        }
+        release_room(ready);
         move_behind(ready, &mut state.woken);
         News::Some
     }
@@ -97,7 +95,14 @@ impl ReadyList {
 }
 
 /// Capacity that an emptied list keeps: 4 KiB.
-const WOKEN_KEPT: usize = 1024;
+const KEPT: usize = 1024;
+
+/// Gives the room of a list back if it was long and is empty.
+pub(crate) fn release_room(list: &mut VecDeque<u32>) {
+    if list.is_empty() && list.capacity() > KEPT {
+        *list = VecDeque::new();
+    }
+}
 
 fn wake(task: Option<Waker>) {
     if let Some(task) = task {

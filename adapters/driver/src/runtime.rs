@@ -2,7 +2,9 @@
 
 use std::future::Future;
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
+#[cfg(target_os = "linux")]
+use std::os::fd::OwnedFd;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -11,7 +13,7 @@ use std::time::Instant;
 /// Everything that is decided, is decided elsewhere: an implementation only translates. It is a type
 /// without values; its functions are called on the runtime's own threads, within a task.
 pub trait Runtime: Send + Sync + 'static {
-    /// A TCP stream.
+    /// A TCP stream that the runtime watches.
     type Socket: Socket;
     /// A timer.
     type Timer: Timer;
@@ -41,11 +43,26 @@ pub trait Runtime: Send + Sync + 'static {
         port: u16,
     ) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'static;
 
-    /// Connects to an address and sets `TCP_NODELAY`. A stream that is connected to itself is an error:
-    /// see [`refuse_self_connect`]. Dropping the future gives the attempt up.
-    fn connect(
-        address: SocketAddr,
-    ) -> impl Future<Output = io::Result<Self::Socket>> + Send + 'static;
+    /// Connects to an address. The stream is in non-blocking mode. Dropping the future gives the attempt up.
+    fn connect(address: SocketAddr)
+    -> impl Future<Output = io::Result<TcpStream>> + Send + 'static;
+
+    /// Takes a stream that was [connected](Self::connect), where none of them can be [watched](Self::watch).
+    ///
+    /// # Errors
+    /// The runtime cannot take it.
+    fn socket(stream: TcpStream) -> io::Result<Self::Socket>;
+
+    /// Watches an epoll instance that the caller keeps and registers its sockets with: the runtime has one descriptor to look at in place
+    /// of many. `epoll` is a duplicate. By default there is no such thing.
+    ///
+    /// # Errors
+    /// The runtime cannot wait for a descriptor. Then each stream becomes a [`Socket`](Self::socket) of its own.
+    #[cfg(target_os = "linux")]
+    fn watch(epoll: OwnedFd) -> io::Result<Box<dyn Watch>> {
+        drop(epoll);
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// A timer that is not set.
     fn timer() -> Self::Timer;
@@ -115,16 +132,21 @@ pub trait Timer: Unpin + Send + 'static {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
+/// A descriptor that a runtime watches.
+#[cfg(target_os = "linux")]
+pub trait Watch: Send + 'static {
+    /// `Ready` if there may be something to read that `Ready` was not returned for before: whoever is told takes all there is, and polls
+    /// again. `Pending` promises that the task is woken when something comes.
+    ///
+    /// # Errors
+    /// The runtime waits no more, as it is ending.
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
 /// An error for a stream whose two ends have one address, which a dial to a free port of the same machine
 /// can produce: a TCP simultaneous open with itself.
-///
-/// # Errors
-/// [`SelfConnect`] as an [`io::Error`] if both addresses are known and equal.
-pub fn refuse_self_connect(
-    local: io::Result<SocketAddr>,
-    peer: io::Result<SocketAddr>,
-) -> io::Result<()> {
-    match (local, peer) {
+pub(crate) fn refuse_self_connect(stream: &TcpStream) -> io::Result<()> {
+    match (stream.local_addr(), stream.peer_addr()) {
         (Ok(local), Ok(peer)) if local == peer => Err(io::Error::other(SelfConnect)),
         (Ok(_) | Err(_), _) => Ok(()),
     }
@@ -133,4 +155,4 @@ pub fn refuse_self_connect(
 /// A stream is connected to itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the socket connected to itself")]
-pub struct SelfConnect;
+pub(crate) struct SelfConnect;

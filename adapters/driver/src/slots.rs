@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
@@ -10,19 +10,25 @@ use ropewalk_core::{ConnectionId, SocketId};
 
 use crate::application::{BoxFuture, guard};
 use crate::mailbox::Mailbox;
-use crate::ready::Queued;
+use crate::ready::{News, Queued, release_room};
 use crate::runtime::Socket;
+use crate::watched::{Change, Watched};
 
-/// Numbered places, each with a waker of its own that puts its number on the shard's ready list.
+/// Numbered places, each with a waker of its own that puts its number on the shard's ready list. Sockets that the shard's poller
+/// watches do not use theirs.
 pub(crate) struct Slots<S> {
     slots: Vec<Slot<S>>,
     free: Vec<u32>,
-    /// The numbers whose turn it is.
-    pub(crate) ready: VecDeque<u32>,
+    /// The numbers whose turn it is, each once.
+    ready: VecDeque<u32>,
+    /// The numbers that were woken, and are not on that list yet.
+    woken: VecDeque<u32>,
     mailbox: Arc<Mailbox>,
 }
 
 pub(crate) struct Slot<S> {
+    /// Whether it has a turn before it.
+    is_ready: bool,
     bell: Arc<Bell>,
     pub(crate) waker: Waker,
     pub(crate) work: Work<S>,
@@ -38,7 +44,7 @@ pub(crate) enum Work<S> {
     },
     Dial {
         socket: SocketId,
-        future: BoxFuture<io::Result<Stream<S>>>,
+        future: BoxFuture<io::Result<Dialled>>,
     },
     Open(Open<S>),
 }
@@ -83,6 +89,7 @@ impl<S: Socket> Slots<S> {
             slots: Vec::new(),
             free: Vec::new(),
             ready: VecDeque::new(),
+            woken: VecDeque::new(),
             mailbox,
         }
     }
@@ -103,6 +110,7 @@ impl<S: Socket> Slots<S> {
                     queued: Queued::default(),
                 });
                 self.slots.push(Slot {
+                    is_ready: false,
                     waker: Waker::from(Arc::clone(&bell)),
                     bell,
                     work,
@@ -126,7 +134,9 @@ impl<S: Socket> Slots<S> {
 
     /// Gives a place a turn that no waker asked for.
     pub(crate) fn schedule(&mut self, index: u32) {
-        if self.slots[index as usize].bell.queued.mark() {
+        let slot = &mut self.slots[index as usize];
+        if !slot.is_ready {
+            slot.is_ready = true;
             self.ready.push_back(index);
         }
     }
@@ -145,11 +155,50 @@ impl<S: Socket> Slots<S> {
         }
     }
 
+    /// Leaves the waker of the shard's task, and gives a turn to what was woken before.
+    pub(crate) fn look(&mut self, waker: &Waker) -> News {
+        let news = self.mailbox.ready.register(waker, &mut self.woken);
+        while let Some(index) = self.woken.pop_front() {
+            self.slots[index as usize].bell.queued.clear();
+            self.schedule(index);
+        }
+        news
+    }
+
+    pub(crate) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     /// The next place whose turn it is.
     pub(crate) fn next(&mut self) -> Option<u32> {
-        let index = self.ready.pop_front()?;
-        self.slots[index as usize].bell.queued.clear();
-        Some(index)
+        let next = self.ready.pop_front();
+        match next {
+            Some(index) => self.slots[index as usize].is_ready = false,
+            None => release_room(&mut self.ready),
+        }
+        next
+    }
+
+    /// Gives the stream in a place a turn, as something has changed for it.
+    pub(crate) fn note(&mut self, index: u32, change: Change) {
+        if let Some((open, _)) = self.open(index)
+            && let Stream::Watched(stream) = &mut open.stream
+        {
+            stream.note(change);
+            self.schedule(index);
+        }
+    }
+
+    /// The sockets that the shard's poller watches.
+    pub(crate) fn watched(&self) -> impl Iterator<Item = SocketId> {
+        self.slots.iter().filter_map(|slot| match &slot.work {
+            Work::Open(Open {
+                socket,
+                stream: Stream::Watched(_),
+                ..
+            }) => Some(*socket),
+            Work::Open(_) | Work::Vacant | Work::Resolve { .. } | Work::Dial { .. } => None,
+        })
     }
 
     pub(crate) fn slot(&mut self, index: u32) -> &mut Slot<S> {
@@ -195,8 +244,15 @@ impl Wake for Bell {
     }
 }
 
-/// A socket of the runtime's or of the application's.
+/// What a dial brings.
+pub(crate) enum Dialled {
+    Tcp(TcpStream),
+    Application(Box<dyn Socket>),
+}
+
+/// A socket, by who watches it: the shard's poller, the runtime or the application.
 pub(crate) enum Stream<S> {
+    Watched(Watched),
     Runtime(S),
     Application(Box<dyn Socket>),
 }
@@ -216,6 +272,7 @@ impl<S: Socket> Stream<S> {
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         match self {
+            Self::Watched(socket) => socket.poll_read(buffer),
             Self::Runtime(socket) => socket.poll_read(cx, buffer),
             Self::Application(socket) => caught(|| socket.poll_read(cx, buffer)),
         }
@@ -223,6 +280,7 @@ impl<S: Socket> Stream<S> {
 
     pub(crate) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
+            Self::Watched(socket) => socket.poll_readable(),
             Self::Runtime(socket) => socket.poll_readable(cx),
             Self::Application(socket) => caught(|| socket.poll_readable(cx)),
         }
@@ -234,6 +292,7 @@ impl<S: Socket> Stream<S> {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self {
+            Self::Watched(socket) => socket.poll_write(slices),
             Self::Runtime(socket) => socket.poll_write(cx, slices),
             Self::Application(socket) => caught(|| socket.poll_write(cx, slices)),
         }
@@ -241,6 +300,7 @@ impl<S: Socket> Stream<S> {
 
     pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
+            Self::Watched(socket) => Poll::Ready(socket.shutdown()),
             Self::Runtime(socket) => socket.poll_shutdown(cx),
             Self::Application(socket) => caught(|| socket.poll_shutdown(cx)),
         }

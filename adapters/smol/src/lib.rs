@@ -12,6 +12,8 @@
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::{SocketAddr, TcpStream};
+#[cfg(target_os = "linux")]
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -51,11 +53,17 @@ impl Runtime for Smol {
         smol::net::resolve((host, port)).await
     }
 
-    async fn connect(address: SocketAddr) -> io::Result<SmolSocket> {
-        let stream = Async::<TcpStream>::connect(address).await?;
-        refuse_self_connect(stream.get_ref().local_addr(), stream.get_ref().peer_addr())?;
-        stream.get_ref().set_nodelay(true)?;
-        Ok(SmolSocket(stream))
+    async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+        Async::<TcpStream>::connect(address).await?.into_inner()
+    }
+
+    fn socket(stream: TcpStream) -> io::Result<SmolSocket> {
+        Async::new_nonblocking(stream).map(SmolSocket)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn watch(epoll: OwnedFd) -> io::Result<Box<dyn Watch>> {
+        Ok(Box::new(SmolWatch(Async::new_nonblocking(epoll)?)))
     }
 
     fn timer() -> SmolTimer {
@@ -95,6 +103,17 @@ impl Socket for SmolSocket {
 
     fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(self.0.get_ref().shutdown(std::net::Shutdown::Write))
+    }
+}
+
+/// A descriptor on smol's reactor.
+#[cfg(target_os = "linux")]
+struct SmolWatch(Async<OwnedFd>);
+
+#[cfg(target_os = "linux")]
+impl Watch for SmolWatch {
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_readable(cx)
     }
 }
 

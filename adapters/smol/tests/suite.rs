@@ -5,6 +5,21 @@ mod suite;
 
 suite::tests!(ropewalk_smol::Smol, crate::block_on);
 
+#[cfg(target_os = "linux")]
+#[test]
+fn connections_outlive_what_watched_them() {
+    block_on(suite::connections_outlive_what_watched_them::<
+        ropewalk_smol::Smol,
+    >());
+}
+
+/// As where there is no epoll.
+mod sockets_one_by_one {
+    type Smol = crate::suite::OneByOne<ropewalk_smol::Smol>;
+
+    crate::suite::tests!(Smol, crate::block_on);
+}
+
 fn block_on<F: Future>(future: F) -> F::Output {
     smol::block_on(future)
 }

@@ -11,11 +11,15 @@
 
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{self, SocketAddr};
+#[cfg(target_os = "linux")]
+use std::os::fd::OwnedFd;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+#[cfg(target_os = "linux")]
+use tokio::io::{Interest, unix::AsyncFd};
 use tokio::net::TcpStream;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::unconstrained;
@@ -62,11 +66,19 @@ impl Runtime for Tokio {
         Ok(tokio::net::lookup_host((host, port)).await?.collect())
     }
 
-    async fn connect(address: SocketAddr) -> io::Result<TokioSocket> {
-        let stream = TcpStream::connect(address).await?;
-        refuse_self_connect(stream.local_addr(), stream.peer_addr())?;
-        stream.set_nodelay(true)?;
-        Ok(TokioSocket(stream))
+    async fn connect(address: SocketAddr) -> io::Result<net::TcpStream> {
+        TcpStream::connect(address).await?.into_std()
+    }
+
+    fn socket(stream: net::TcpStream) -> io::Result<TokioSocket> {
+        TcpStream::from_std(stream).map(TokioSocket)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn watch(epoll: OwnedFd) -> io::Result<Box<dyn Watch>> {
+        #[allow(deprecated, reason = "sound for what owns its descriptor")]
+        let epoll = AsyncFd::with_interest(epoll, Interest::READABLE)?;
+        Ok(Box::new(TokioWatch(epoll)))
     }
 
     fn timer() -> TokioTimer {
@@ -99,6 +111,19 @@ impl Socket for TokioSocket {
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+/// A descriptor on tokio's driver.
+#[cfg(target_os = "linux")]
+struct TokioWatch(AsyncFd<OwnedFd>);
+
+#[cfg(target_os = "linux")]
+impl Watch for TokioWatch {
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Cleared before the caller looks, so that what comes meanwhile is told of.
+        ready!(self.0.poll_read_ready(cx))?.clear_ready();
+        Poll::Ready(Ok(()))
     }
 }
 

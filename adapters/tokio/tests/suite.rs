@@ -6,10 +6,25 @@ mod suite;
 mod many_threads {
     crate::suite::tests!(ropewalk_tokio::Tokio, super::many_threads::block_on);
 
-    fn block_on<F: Future>(future: F) -> F::Output {
+    pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
         let runtime = tokio::runtime::Runtime::new().expect("the system has threads to give");
         runtime.block_on(future)
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn connections_outlive_what_watched_them() {
+    many_threads::block_on(suite::connections_outlive_what_watched_them::<
+        ropewalk_tokio::Tokio,
+    >());
+}
+
+/// As where there is no epoll.
+mod sockets_one_by_one {
+    type Tokio = crate::suite::OneByOne<ropewalk_tokio::Tokio>;
+
+    crate::suite::tests!(Tokio, super::many_threads::block_on);
 }
 
 mod one_thread {

@@ -16,7 +16,7 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use ropewalk_core::{Batch, ConnectionId, ConnectionSet, Input, Instant, Seed, Shutdown, SocketId};
 
@@ -26,6 +26,7 @@ use crate::gate::Visit;
 use crate::jobs::{Done, Job, Jobs};
 use crate::link::Home;
 use crate::mailbox::{Closed, Command, Mailbox};
+use crate::poller::Poller;
 use crate::ready::News;
 use crate::runtime::Runtime;
 use crate::scope::Common;
@@ -49,6 +50,7 @@ pub(crate) struct Shard<R: Runtime> {
     /// Of the connections that have one: apart from the rest of what there is of them, since most of what they bring needs no more.
     processors: Vec<Option<Processor>>,
     slots: Slots<R::Socket>,
+    poller: Poller,
     /// Commands that were taken from the mailbox and wait for their turn.
     mail: VecDeque<Command>,
     /// Sockets with bytes to write.
@@ -98,6 +100,7 @@ impl<R: Runtime> Shard<R> {
             members: Vec::new(),
             processors: Vec::new(),
             slots: Slots::new(Arc::clone(&mailbox)),
+            poller: Poller::new(Arc::clone(&mailbox)),
             mailbox,
             mail: VecDeque::new(),
             writes: Vec::new(),
@@ -153,7 +156,7 @@ impl<R: Runtime> Shard<R> {
         self.call_runners();
         now = self.write_all(now);
         while let Some(index) = self.slots.next() {
-            if self.turn(now, index) == Then::Turn && !self.slots.ready.is_empty() {
+            if self.turn(now, index) == Then::Turn && self.slots.has_ready() {
                 continue;
             }
             now = self.advance();
@@ -168,12 +171,6 @@ impl<R: Runtime> Shard<R> {
         // What was due or was written may have brought some more.
         self.call_runners();
         now
-    }
-
-    /// Leaves the waker before anything is looked at: what came before is seen, and what comes from now on takes it and wakes this
-    /// task again.
-    fn look(&mut self, waker: &Waker) -> News {
-        self.mailbox.ready.register(waker, &mut self.slots.ready)
     }
 
     /// Takes what was left for the shard. What calls of processors have come to is taken first and obeyed last, so that what they left in
@@ -191,6 +188,12 @@ impl<R: Runtime> Shard<R> {
             if self.has_work(now) {
                 now = self.work(now);
             } else if self.calls.is_empty() {
+                let slots = &mut self.slots;
+                let note = |index, change| slots.note(index, change);
+                self.poller.look_again(note);
+                if self.slots.has_ready() {
+                    continue;
+                }
                 if self.poll_alarm().is_pending() {
                     return Poll::Pending;
                 }
@@ -209,7 +212,7 @@ impl<R: Runtime> Shard<R> {
     fn has_work(&self, now: Instant) -> bool {
         let is_due = |at: &Instant| at.is_due(now);
         !self.mail.is_empty()
-            || !self.slots.ready.is_empty()
+            || self.slots.has_ready()
             || !self.writes.is_empty()
             || self.next_timeout.as_ref().is_some_and(is_due)
             || self.return_at.as_ref().is_some_and(is_due)
@@ -248,13 +251,15 @@ impl<R: Runtime> Future for Shard<R> {
         let shard = &mut *self;
         let mut now = shard.common.clock.now();
         shard.budget = Budget::renewed(now);
-        match shard.look(cx.waker()) {
+        // Before anything else is looked at: what came before is seen, and what comes from now on wakes this task again.
+        match shard.slots.look(cx.waker()) {
             News::Some => match shard.take_mail() {
                 Closed::Yes => return Poll::Ready(()),
                 Closed::No => {}
             },
             News::None => {}
         }
+        shard.poll_sockets(cx);
         loop {
             ready!(R::unlimited(cx, |cx| shard.serve_all(cx, now)));
             shard.make_calls(cx);

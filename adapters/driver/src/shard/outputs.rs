@@ -10,9 +10,9 @@ use ropewalk_core::{
 use super::Shard;
 use crate::application::call;
 use crate::mailbox::Command;
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, refuse_self_connect};
 use crate::scoped::Scoped;
-use crate::slots::{Stream, Work, Writing};
+use crate::slots::{Dialled, Work, Writing};
 use crate::store::LetterId;
 
 impl<R: Runtime> Shard<R> {
@@ -191,7 +191,12 @@ impl<R: Runtime> Shard<R> {
                 let connect = R::connect(address);
                 Work::Dial {
                     socket,
-                    future: Box::pin(async move { Ok(Stream::Runtime(connect.await?)) }),
+                    future: Box::pin(async move {
+                        let stream = connect.await?;
+                        refuse_self_connect(&stream)?;
+                        stream.set_nodelay(true)?;
+                        Ok(Dialled::Tcp(stream))
+                    }),
                 }
             }
             Peer::Transport(endpoint) => {
@@ -203,7 +208,7 @@ impl<R: Runtime> Shard<R> {
                         let Some(transport) = transport else {
                             return Err(io::Error::other("there is no transport"));
                         };
-                        Ok(Stream::Application((transport.0)(endpoint).await?))
+                        Ok(Dialled::Application((transport.0)(endpoint).await?))
                     }),
                 }
             }

@@ -8,7 +8,8 @@ use ropewalk_core::{Input, Instant, SocketId, TransportError, TransportErrorKind
 use super::Shard;
 use crate::budget::{Left, WRITE_QUANTUM};
 use crate::runtime::{Runtime, SelfConnect};
-use crate::slots::{Open, Reading, Work, Writing, caught};
+use crate::slots::{Dialled, Open, Reading, Stream, Work, Writing, caught};
+use crate::watched::Watched;
 
 /// So little that it is quickly read and dealt with.
 const LITTLE_BYTES: usize = 4 << 10;
@@ -77,9 +78,9 @@ impl<R: Runtime> Shard<R> {
                 let Poll::Ready(result) = caught(|| future.as_mut().poll(&mut cx)) else {
                     return Then::Reads;
                 };
-                match result {
+                match result.and_then(|dialled| self.adopt(index, dialled)) {
                     Ok(stream) => {
-                        slot.work = Work::Open(Open::new(socket, stream));
+                        self.slots.slot(index).work = Work::Open(Open::new(socket, stream));
                         self.slots.schedule(index);
                         self.set.handle(now, Input::Connected { socket });
                         self.perform(now);
@@ -93,6 +94,31 @@ impl<R: Runtime> Shard<R> {
             }
         }
         Then::Reads
+    }
+
+    /// Has what was dialled watched from now on.
+    fn adopt(&mut self, index: u32, dialled: Dialled) -> io::Result<Stream<R::Socket>> {
+        Ok(match dialled {
+            Dialled::Application(socket) => Stream::Application(socket),
+            Dialled::Tcp(stream) => match self.poller.add::<R>(&stream, index) {
+                Ok(()) => Stream::Watched(Watched::new(stream)),
+                Err(_) => Stream::Runtime(R::socket(stream)?),
+            },
+        })
+    }
+
+    /// Takes note of what has changed for sockets.
+    pub(super) fn poll_sockets(&mut self, cx: &mut Context<'_>) {
+        let slots = &mut self.slots;
+        let polled = self
+            .poller
+            .poll(cx, |index, change| slots.note(index, change));
+        if let Err(error) = polled {
+            // Nobody would tell of them any more.
+            for socket in self.slots.watched().collect::<Vec<_>>() {
+                self.fail(socket, &error);
+            }
+        }
     }
 
     /// Gives the set what was read and not taken yet.

@@ -23,6 +23,7 @@ mod secure;
 mod sending;
 mod stores;
 mod transports;
+mod watching;
 
 pub(crate) use batches::*;
 pub(crate) use compressed::*;
@@ -38,6 +39,7 @@ pub(crate) use secure::*;
 pub(crate) use sending::*;
 pub(crate) use stores::*;
 pub(crate) use transports::*;
+pub(crate) use watching::*;
 
 use std::time::Duration;
 
