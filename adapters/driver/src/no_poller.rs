@@ -19,6 +19,7 @@ impl Poller {
 
     /// # Errors
     /// Always.
+    #[allow(clippy::extra_unused_type_parameters, reason = "the real one has it")]
     pub(crate) fn add<R: Runtime>(&mut self, _: &TcpStream, _: u32) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
