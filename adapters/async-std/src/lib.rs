@@ -4,7 +4,8 @@
 #![doc = include_str!("../examples/program_async_std.rs")]
 //! ```
 //!
-//! Everything here is `ropewalk-driver`'s, on async-std: the types are documented there.
+//! Everything here is `ropewalk-driver`'s, on async-std: the types are documented there. Tasks run on async-std's
+//! global executor, whose threads the environment variable `ASYNC_STD_THREAD_COUNT` counts (one for each processor, unless it is set).
 //!
 //! async-std is discontinued (RUSTSEC-2025-0052). This adapter serves applications that still embed it;
 //! a new one does better with `ropewalk-smol`, which runs on the same reactor.
@@ -48,6 +49,10 @@ impl Runtime for AsyncStd {
         async_std::task::spawn(future);
     }
 
+    fn has_one_thread() -> bool {
+        is_one(std::env::var("ASYNC_STD_THREAD_COUNT").ok())
+    }
+
     async fn resolve(host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
         Ok((host.as_str(), port).to_socket_addrs().await?.collect())
     }
@@ -68,6 +73,12 @@ impl Runtime for AsyncStd {
     fn timer() -> AsyncStdTimer {
         AsyncStdTimer(async_io::Timer::never())
     }
+}
+
+/// As async-std reads it when its first task is spawned.
+fn is_one(threads: Option<String>) -> bool {
+    let threads = threads.and_then(|it| it.parse().ok());
+    threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)) <= 1
 }
 
 /// A TCP stream on the reactor that async-std runs on: unlike async-std's own, it tells whether there is more to read.
@@ -122,5 +133,18 @@ impl Timer for AsyncStdTimer {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         Pin::new(&mut self.0).poll(cx).map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn async_std_has_a_thread_for_each_processor_unless_it_is_told_of_another_number() {
+        let by_default = std::thread::available_parallelism().unwrap().get() == 1;
+        for (threads, is) in [("many", by_default), ("0", true), ("1", true), ("2", false)] {
+            assert_eq!(is_one(Some(threads.to_owned())), is, "{threads}");
+        }
     }
 }
