@@ -20,7 +20,7 @@ const PEER_CPU: usize = 1;
 /// Everybody does the same work in a process of its own, pinned to one processor, beside a server pinned to another. In each
 /// round everybody does it once, one after the other, in an order of the round's own. A table has one line for each
 /// contestant: the median of its rounds, its best and its worst round, and the median of its rounds' ratios to the best peer on the
-/// same runtime in the same round, below 1 if it needs less. The command fails if a contestant did not see the messages that
+/// same runtime in the same round, below 1 if it needs less, and of those to the bare read loop. The command fails if a contestant did not see the messages that
 /// the server sent. websockets, in Python, does a tenth of each work, if the environment's `PYTHON`, or else `python3`, has it.
 #[derive(Parser)]
 struct Arguments {

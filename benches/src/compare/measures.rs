@@ -93,6 +93,8 @@ pub struct Summary {
     pub max: f64,
     /// The median of each round's ratio to what the best peer on the same runtime did in that round.
     pub ratio: Option<f64>,
+    /// The same to the bare read loop on the same runtime, where there is one.
+    pub loop_ratio: Option<f64>,
 }
 
 /// The middle one; of an even number the lower of the two.

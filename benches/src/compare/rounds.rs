@@ -96,24 +96,34 @@ fn summarise(row: &Row, contestants: &mut [Results]) {
             .collect();
         for at in 0..contestants.len() {
             let own = &values[at];
-            let runs_on = match contestants[at].contestant.runs_on() {
+            let contestant = contestants[at].contestant;
+            let runs_on = match contestant.runs_on() {
                 RunsOn::Nothing | RunsOn::Asyncio => RunsOn::Tokio,
                 runtime @ (RunsOn::Tokio | RunsOn::Smol | RunsOn::AsyncStd) => runtime,
             };
-            let peer = contestants
-                .iter()
-                .zip(&values)
-                .filter(|(it, _)| it.contestant.part() == Part::Peer)
-                .filter(|(it, _)| it.contestant.runs_on() == runs_on)
-                .min_by(|(_, one), (_, other)| median(one).total_cmp(&median(other)));
-            let ratio = peer.map(|(_, peer)| paired_ratio(own, peer));
-            contestants[at].summaries.push(Summary {
+            let best = |part: Part, runs_on: RunsOn| {
+                contestants
+                    .iter()
+                    .zip(&values)
+                    .filter(|(it, _)| it.contestant.part() == part)
+                    .filter(|(it, _)| it.contestant.runs_on() == runs_on)
+                    .map(|(_, values)| values)
+                    .min_by(|one, other| median(one).total_cmp(&median(other)))
+            };
+            let ratio_to = |other: Option<&Vec<f64>>| {
+                let ratio = other.map(|other| paired_ratio(own, other));
+                ratio.filter(|ratio| ratio.is_finite())
+            };
+            let summary = Summary {
                 measure: *measure,
                 median: median(own),
                 min: own.iter().copied().fold(f64::INFINITY, f64::min),
                 max: own.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-                ratio: ratio.filter(|ratio| ratio.is_finite()),
-            });
+                ratio: ratio_to(best(Part::Peer, runs_on)),
+                loop_ratio: ratio_to(best(Part::Bound, contestant.runs_on()))
+                    .filter(|_| contestant.runs_on() != RunsOn::Nothing),
+            };
+            contestants[at].summaries.push(summary);
         }
     }
 }
