@@ -65,6 +65,7 @@ mod snapshot;
 mod store;
 mod sync;
 mod tray;
+mod turns;
 mod waiters;
 mod watched;
 mod websocket;

@@ -10,8 +10,9 @@ use ropewalk_core::{ConnectionId, SocketId};
 
 use crate::application::{BoxFuture, guard};
 use crate::mailbox::Mailbox;
-use crate::ready::{News, Queued, release_room};
+use crate::ready::{News, Queued};
 use crate::runtime::Socket;
+use crate::turns::Turns;
 use crate::watched::{Change, Watched};
 
 /// Numbered places, each with a waker of its own that puts its number on the shard's ready list. Sockets that the shard's poller
@@ -19,16 +20,13 @@ use crate::watched::{Change, Watched};
 pub(crate) struct Slots<S> {
     slots: Vec<Slot<S>>,
     free: Vec<u32>,
-    /// The numbers whose turn it is, each once.
-    ready: VecDeque<u32>,
-    /// The numbers that were woken, and are not on that list yet.
+    turns: Turns,
+    /// The numbers that were woken, and have no turn before them yet.
     woken: VecDeque<u32>,
     mailbox: Arc<Mailbox>,
 }
 
 pub(crate) struct Slot<S> {
-    /// Whether it has a turn before it.
-    is_ready: bool,
     bell: Arc<Bell>,
     pub(crate) waker: Waker,
     pub(crate) work: Work<S>,
@@ -55,19 +53,9 @@ pub(crate) struct Open<S> {
     pub(crate) stream: Stream<S>,
     /// What was read and the core did not take.
     pub(crate) leftover: Vec<u8>,
-    pub(crate) reading: Reading,
+    /// Whether there is nothing more to read.
+    pub(crate) has_ended: bool,
     pub(crate) writing: Writing,
-}
-
-/// Where reading stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reading {
-    /// The socket wakes us.
-    Waits,
-    /// The core does not want any; nobody wakes us.
-    Stalled,
-    /// There is nothing more to read.
-    Ended,
 }
 
 /// Where writing stands.
@@ -88,7 +76,7 @@ impl<S: Socket> Slots<S> {
         Self {
             slots: Vec::new(),
             free: Vec::new(),
-            ready: VecDeque::new(),
+            turns: Turns::new(),
             woken: VecDeque::new(),
             mailbox,
         }
@@ -110,11 +98,11 @@ impl<S: Socket> Slots<S> {
                     queued: Queued::default(),
                 });
                 self.slots.push(Slot {
-                    is_ready: false,
                     waker: Waker::from(Arc::clone(&bell)),
                     bell,
                     work,
                 });
+                self.turns.add_place();
                 index
             }
         };
@@ -134,25 +122,18 @@ impl<S: Socket> Slots<S> {
 
     /// Gives a place a turn that no waker asked for.
     pub(crate) fn schedule(&mut self, index: u32) {
-        let slot = &mut self.slots[index as usize];
-        if !slot.is_ready {
-            slot.is_ready = true;
-            self.ready.push_back(index);
-        }
+        self.turns.schedule(index);
     }
 
-    /// Gives every socket a turn that was not read because the core did not want it.
-    pub(crate) fn schedule_stalled(&mut self) {
-        for index in 0..self.slots.len() {
-            if let Work::Open(Open {
-                reading: Reading::Stalled,
-                ..
-            }) = self.slots[index].work
-                && let Ok(index) = u32::try_from(index)
-            {
-                self.schedule(index);
-            }
-        }
+    /// A socket was not read because the core does not want it: gives it a turn when that wants everybody read again. What is between
+    /// the core and this socket alone is for the core to say.
+    pub(crate) fn stall(&mut self, index: u32) {
+        self.turns.stall(index);
+    }
+
+    /// Whether the core wants sockets read at all.
+    pub(crate) fn set_reading(&mut self, reading: ropewalk_core::Reading) {
+        self.turns.set_reading(reading);
     }
 
     /// Leaves the waker of the shard's task, and gives a turn to what was woken before.
@@ -166,17 +147,12 @@ impl<S: Socket> Slots<S> {
     }
 
     pub(crate) fn has_ready(&self) -> bool {
-        !self.ready.is_empty()
+        self.turns.any()
     }
 
     /// The next place whose turn it is.
     pub(crate) fn next(&mut self) -> Option<u32> {
-        let next = self.ready.pop_front();
-        match next {
-            Some(index) => self.slots[index as usize].is_ready = false,
-            None => release_room(&mut self.ready),
-        }
-        next
+        self.turns.next()
     }
 
     /// Gives the stream in a place a turn, as something has changed for it.
@@ -221,7 +197,7 @@ impl<S> Open<S> {
             socket,
             stream,
             leftover: Vec::new(),
-            reading: Reading::Waits,
+            has_ended: false,
             writing: Writing::Idle,
         }
     }

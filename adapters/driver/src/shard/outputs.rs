@@ -50,14 +50,12 @@ impl<R: Runtime> Shard<R> {
                     Reading::Paused => {}
                     Reading::Resumed => self.schedule_socket(socket),
                 },
-                Output::ReadAll { reading, except } => match reading {
-                    Reading::Paused => {
-                        if let Some(socket) = except {
-                            self.schedule_socket(socket);
-                        }
+                Output::ReadAll { reading, except } => {
+                    self.slots.set_reading(reading);
+                    if let Some(socket) = except {
+                        self.schedule_socket(socket);
                     }
-                    Reading::Resumed => self.slots.schedule_stalled(),
-                },
+                }
                 Output::Deliver(batch) => self.deliver(batch),
                 Output::Outcome {
                     connection,

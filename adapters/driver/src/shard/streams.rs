@@ -8,7 +8,7 @@ use ropewalk_core::{Input, Instant, SocketId, TransportError, TransportErrorKind
 use super::Shard;
 use crate::budget::{Left, WRITE_QUANTUM};
 use crate::runtime::{Runtime, SelfConnect};
-use crate::slots::{Dialled, Open, Reading, Stream, Work, Writing, caught};
+use crate::slots::{Dialled, Open, Stream, Work, Writing, caught};
 use crate::watched::Watched;
 
 /// So little that it is quickly read and dealt with.
@@ -244,10 +244,9 @@ impl<R: Runtime> Shard<R> {
         let Some((open, waker)) = self.slots.open(index) else {
             return Read::Done;
         };
-        if open.socket != socket || open.reading == Reading::Ended {
+        if open.socket != socket || open.has_ended {
             return Read::Done;
         }
-        open.reading = Reading::Waits;
         if !open.leftover.is_empty() && self.set.wants_read(socket) {
             let taken = self.set.handle_input(now, socket, &mut open.leftover);
             open.leftover.drain(..taken);
@@ -264,7 +263,7 @@ impl<R: Runtime> Shard<R> {
                 // What others have brought is in the way.
                 return Read::More;
             }
-            open.reading = Reading::Stalled;
+            self.slots.stall(index);
             return Read::Done;
         }
         let mut cx = Context::from_waker(waker);
@@ -278,7 +277,7 @@ impl<R: Runtime> Shard<R> {
         let (bytes, is_drained) = loop {
             match read_once() {
                 Poll::Ready(Ok((0, _))) => {
-                    open.reading = Reading::Ended;
+                    open.has_ended = true;
                     return Read::End;
                 }
                 Poll::Ready(Ok(read)) => break read,

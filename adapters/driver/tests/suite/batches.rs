@@ -1,11 +1,12 @@
 //! Messages that come in.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::num::NonZeroU64;
 use std::pin::pin;
 use std::sync::mpsc::channel;
 use std::task::Poll;
 
-use ropewalk_driver::{EventKind, Fleet, Reading, Runtime, Settings};
+use ropewalk_driver::{AdmissionLimits, EventKind, Fleet, Reading, Runtime, Settings};
 use tungstenite::Message;
 
 use super::server::Server;
@@ -24,7 +25,7 @@ pub(crate) async fn a_batch_is_not_lost_with_the_wait_for_it<R: Runtime>() {
     while seen.len() < 100 {
         // A wait that is dropped after its first poll, before each that is not.
         let mut wait = Some(Box::pin(handle.next_batch()));
-        let polled = std::future::poll_fn(|cx| {
+        let polled = poll_fn(|cx| {
             let wait = wait.as_mut().expect("it is polled once");
             Poll::Ready(wait.as_mut().poll(cx))
         })
@@ -77,6 +78,52 @@ pub(crate) async fn a_full_inbound_queue_stops_reads_and_loses_nothing<R: Runtim
     assert!(counters.are_conserved(), "{counters:?}");
     assert_eq!(counters.delivered, MESSAGES as u64);
     told.recv().unwrap();
+}
+
+pub(crate) async fn connections_that_share_few_bytes_take_turns_and_lose_nothing<R: Runtime>() {
+    const CONNECTIONS: usize = 12;
+    const MESSAGES: usize = 2_000;
+    let server = Server::start(|_, mut session| {
+        for number in 0..MESSAGES {
+            let text = format!("{number:0500}");
+            session.send(Message::text(text)).unwrap();
+        }
+        while session.read().is_ok() {}
+    });
+    let limits = AdmissionLimits {
+        bytes_max: NonZeroU64::new(16 << 10).unwrap(),
+        ..AdmissionLimits::default()
+    };
+    let fleet = Fleet::<R>::builder().admission(limits).build().unwrap();
+    let handles: Vec<_> = (0..CONNECTIONS)
+        .map(|_| fleet.open(eager(&server.url())))
+        .collect();
+    let takes = handles.iter().map(|handle| take(handle, MESSAGES));
+    let mut takes: Vec<_> = takes.map(|it| (Box::pin(it), None)).collect();
+    poll_fn(|cx| {
+        for (take, taken) in takes.iter_mut().filter(|(_, taken)| taken.is_none()) {
+            if let Poll::Ready(texts) = take.as_mut().poll(cx) {
+                *taken = Some(texts);
+            }
+        }
+        match takes.iter().all(|(_, taken)| taken.is_some()) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    })
+    .await;
+    for (_, taken) in &takes {
+        let taken = taken.as_ref().unwrap().iter();
+        assert!(
+            taken
+                .enumerate()
+                .all(|(number, text)| text.parse() == Ok(number))
+        );
+    }
+    for handle in &handles {
+        let counters = handle.snapshot().await.unwrap().counters;
+        assert!(counters.are_conserved(), "{counters:?}");
+    }
 }
 
 pub(crate) async fn a_hook_that_panics_filters_its_message_only<R: Runtime>() {

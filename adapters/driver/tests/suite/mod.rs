@@ -99,6 +99,7 @@ macro_rules! tests {
             stored_letters_are_redriven_in_order_and_once
             compression_that_was_not_offered_is_refused
             connections_spread_over_shards_and_all_work
+            connections_that_share_few_bytes_take_turns_and_lose_nothing
             corrupt_data_end_the_session_and_the_next_starts_afresh
             dropping_a_fleet_leaves_nothing_behind
             a_letter_that_is_held_or_discarded_is_not_redriven
