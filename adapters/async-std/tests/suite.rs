@@ -13,6 +13,16 @@ fn connections_outlive_what_watched_them() {
     >());
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn what_wakes_a_shard_is_looked_at_whatever_its_watch_says() {
+    block_on(
+        suite::what_wakes_a_shard_is_looked_at_whatever_its_watch_says::<
+            ropewalk_async_std::AsyncStd,
+        >(),
+    );
+}
+
 /// As where there is no epoll.
 mod sockets_one_by_one {
     type AsyncStd = crate::suite::OneByOne<ropewalk_async_std::AsyncStd>;

@@ -1,55 +1,42 @@
 //! A shard's timer, which is looked at only when it has rung.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::Poll;
 
 use ropewalk_core::Instant;
 
+use crate::bell::Bell;
 use crate::clock::Clock;
 use crate::mailbox::Mailbox;
 use crate::runtime::Timer;
 
-/// A timer, and what it is set to. It has a waker of its own: most of what wakes a shard is something else, and then to ask a
-/// runtime for the time would cost as much as to read a socket.
+/// A timer, and what it is set to.
 pub(crate) struct Alarm<T> {
     timer: T,
     set_to: Option<Instant>,
-    bell: Arc<Bell>,
-    waker: Waker,
-}
-
-struct Bell {
-    mailbox: Arc<Mailbox>,
-    has_rung: AtomicBool,
+    bell: Bell,
 }
 
 impl<T: Timer> Alarm<T> {
     pub(crate) fn new(timer: T, mailbox: Arc<Mailbox>) -> Self {
-        let bell = Arc::new(Bell {
-            mailbox,
-            has_rung: AtomicBool::new(false),
-        });
         Self {
             timer,
             set_to: None,
-            waker: Waker::from(Arc::clone(&bell)),
-            bell,
+            bell: Bell::new(mailbox),
         }
     }
 
     /// Sets the timer to `at`, if it is not set to that already. Ready when it says that the time has come; else the shard is woken
     /// when that may have happened.
     pub(crate) fn poll(&mut self, at: Instant, clock: &Clock) -> Poll<()> {
+        let has_rung = self.bell.take();
         if self.set_to != Some(at) {
             self.set_to = Some(at);
             self.timer.reset(clock.wake_time(at));
-        } else if !self.bell.has_rung.load(Ordering::Acquire) {
+        } else if !has_rung {
             return Poll::Pending;
         }
-        // Before the look, so that what happens meanwhile leads to another.
-        self.bell.has_rung.store(false, Ordering::Release);
-        let poll = self.timer.poll(&mut Context::from_waker(&self.waker));
+        let poll = self.timer.poll(&mut self.bell.context());
         if poll.is_ready() {
             self.set_to = None;
         }
@@ -57,19 +44,9 @@ impl<T: Timer> Alarm<T> {
     }
 }
 
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.has_rung.store(true, Ordering::Release);
-        self.mailbox.ready.notify();
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::task::{Context, Waker};
     use std::time::Duration;
 
     use super::*;
@@ -119,20 +96,5 @@ mod tests {
         // The caller's clock is behind: it is set again.
         assert!(alarm.poll(at(5), &clock).is_pending());
         assert_eq!(alarm.timer.polls, 5);
-    }
-
-    #[test]
-    fn what_rings_wakes_the_shard() {
-        let clock = Clock::start();
-        let mailbox = Arc::new(Mailbox::default());
-        let mut alarm = Alarm::new(Manual::default(), Arc::clone(&mailbox));
-        let at = Instant::from_origin(Duration::from_secs(10));
-        assert!(alarm.poll(at, &clock).is_pending());
-        let woken = Arc::new(crate::woken::Woken::default());
-        mailbox
-            .ready
-            .register(&Waker::from(Arc::clone(&woken)), &mut Default::default());
-        alarm.timer.waker.take().unwrap().wake();
-        assert_eq!(woken.times(), 1);
     }
 }

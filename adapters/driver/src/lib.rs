@@ -2,7 +2,7 @@
 //!
 //! Applications use one of the adapters, `ropewalk-tokio`, `ropewalk-smol` or `ropewalk-async-std`, which
 //! re-export everything here with their runtime filled in. This crate is for those who write another
-//! adapter: implement [`Runtime`], [`Socket`] and [`Timer`], and the rest is here.
+//! adapter: implement [`Runtime`], [`Socket`] and [`Timer`], on Linux `Watch` too, and the rest is here.
 //!
 //! # The parts
 //!
@@ -29,6 +29,7 @@
 mod alarm;
 mod application;
 mod batches;
+mod bell;
 mod budget;
 mod clock;
 mod connect;

@@ -17,7 +17,7 @@ use crate::snapshot::Snapshot;
 use crate::store::StoredLetter;
 use crate::tray::{Tray, move_behind};
 
-/// A shard's letterbox, and the list of its sockets that woke: all that wakes a shard does so through these.
+/// A shard's letterbox, and the list of its places that were woken: all that wakes a shard does so through these.
 #[derive(Debug, Default)]
 pub(crate) struct Mailbox {
     state: Tray<State>,

@@ -3,7 +3,6 @@
 use std::io;
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::task::Context;
 
 use crate::mailbox::Mailbox;
 use crate::runtime::Runtime;
@@ -24,11 +23,7 @@ impl Poller {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    pub(crate) fn poll(
-        &mut self,
-        _: &mut Context<'_>,
-        _: impl FnMut(u32, Change),
-    ) -> io::Result<()> {
+    pub(crate) fn poll(&mut self, _: impl FnMut(u32, Change)) -> io::Result<()> {
         Ok(())
     }
 

@@ -5,12 +5,13 @@ use std::mem::MaybeUninit;
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
 
+use crate::bell::Bell;
 use crate::mailbox::Mailbox;
 use crate::runtime::{Runtime, Watch};
 use crate::watched::Change;
@@ -18,6 +19,7 @@ use crate::watched::Change;
 /// What a stream is watched for, from its beginning to its end. Edge-triggered: a change is told of once.
 const INTEREST: EventFlags = EventFlags::IN
     .union(EventFlags::OUT)
+    .union(EventFlags::PRI)
     .union(EventFlags::RDHUP)
     .union(EventFlags::ET);
 
@@ -30,16 +32,20 @@ const NOT_AT_ALL: Timespec = Timespec {
     tv_nsec: 0,
 };
 
+/// So often it is looked for changes before what they are about is served.
+const LOOKS_MAX: usize = 2;
+
 /// Tells what has changed for streams, each by its number.
 pub(crate) struct Poller {
     state: State,
     /// Whether the last look found more than one stream.
     found_several: bool,
-    mailbox: Arc<Mailbox>,
+    /// The runtime rings it when there is something to look for.
+    bell: Bell,
 }
 
 enum State {
-    /// There was nothing to watch yet.
+    /// There was nothing to watch yet, or there was no room.
     New,
     Watched {
         epoll: OwnedFd,
@@ -54,7 +60,7 @@ impl Poller {
         Self {
             state: State::New,
             found_several: false,
-            mailbox,
+            bell: Bell::new(mailbox),
         }
     }
 
@@ -64,9 +70,17 @@ impl Poller {
     /// The runtime cannot wait for an epoll instance, or the system has no room for another or for the stream.
     pub(crate) fn add<R: Runtime>(&mut self, stream: &TcpStream, number: u32) -> io::Result<()> {
         if matches!(self.state, State::New) {
-            self.state = begin::<R>().unwrap_or(State::Unavailable);
-            // The task has to leave its waker with it.
-            self.mailbox.ready.notify();
+            match begin::<R>() {
+                Ok(state) => {
+                    self.state = state;
+                    // Its bell has to be left with the runtime.
+                    self.bell.ring();
+                }
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                    self.state = State::Unavailable;
+                }
+                Err(error) => return Err(error),
+            }
         }
         match &self.state {
             State::Watched { epoll, .. } => {
@@ -77,24 +91,29 @@ impl Poller {
         }
     }
 
-    /// Tells of every change there was; the next one wakes the task.
+    /// Tells of every change there was, if the runtime has rung; the next one rings again.
     ///
     /// # Errors
     /// Nothing is watched any more.
-    pub(crate) fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut tell: impl FnMut(u32, Change),
-    ) -> io::Result<()> {
+    pub(crate) fn poll(&mut self, mut tell: impl FnMut(u32, Change)) -> io::Result<()> {
+        self.found_several = false;
         let State::Watched { epoll, watch } = &mut self.state else {
             return Ok(());
         };
+        if !self.bell.take() {
+            return Ok(());
+        }
         let mut found = 0;
         let mut look = || {
-            while let Poll::Ready(result) = watch.poll_readable(cx) {
-                result?;
+            for _ in 0..LOOKS_MAX {
+                // Whatever the runtime says: some know only afterwards that there was something.
                 found += take(epoll, &mut tell)?;
+                match watch.poll_readable(&mut self.bell.context()) {
+                    Poll::Pending => return Ok(()),
+                    Poll::Ready(result) => result?,
+                }
             }
+            self.bell.ring();
             Ok(())
         };
         let looked = look();
@@ -134,11 +153,11 @@ fn take(epoll: &OwnedFd, tell: &mut impl FnMut(u32, Change)) -> io::Result<usize
         taken += events.len();
         for &mut Event { flags, data, .. } in events {
             let is_broken = flags.intersects(EventFlags::HUP | EventFlags::ERR);
-            let has_ended = is_broken || flags.contains(EventFlags::RDHUP);
+            let has_more = is_broken || flags.intersects(EventFlags::RDHUP | EventFlags::PRI);
             let change = Change {
-                is_readable: has_ended || flags.contains(EventFlags::IN),
+                is_readable: has_more || flags.contains(EventFlags::IN),
                 is_writable: is_broken || flags.contains(EventFlags::OUT),
-                has_ended,
+                has_more,
             };
             tell(u32::try_from(data.u64()).expect("it was one"), change);
         }

@@ -57,7 +57,8 @@ pub trait Runtime: Send + Sync + 'static {
     /// of many. `epoll` is a duplicate. By default there is no such thing.
     ///
     /// # Errors
-    /// The runtime cannot wait for a descriptor. Then each stream becomes a [`Socket`](Self::socket) of its own.
+    /// The runtime cannot wait for a descriptor. Then the stream becomes a [`Socket`](Self::socket) of its own, and the next one leads to
+    /// another call, unless the error was [`Unsupported`](io::ErrorKind::Unsupported).
     #[cfg(target_os = "linux")]
     fn watch(epoll: OwnedFd) -> io::Result<Box<dyn Watch>> {
         drop(epoll);
@@ -135,11 +136,13 @@ pub trait Timer: Unpin + Send + 'static {
 /// A descriptor that a runtime watches.
 #[cfg(target_os = "linux")]
 pub trait Watch: Send + 'static {
-    /// `Ready` if there may be something to read that `Ready` was not returned for before: whoever is told takes all there is, and polls
-    /// again. `Pending` promises that the task is woken when something comes.
+    /// `Ready` if there may be something to read that `Ready` was not returned for before. `Pending` promises that `cx`'s waker, which
+    /// is not that of the task that polls, is woken when something comes. It is the wake-up that counts: whoever polls takes all there
+    /// is when that has happened, before it polls, and again after each `Ready`.
     ///
     /// # Errors
-    /// The runtime waits no more, as it is ending.
+    /// The runtime waits no more. All connections of the shard whose sockets were watched so are cut off and dialled again, and the
+    /// runtime then watches each socket by itself.
     fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 

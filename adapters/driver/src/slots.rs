@@ -53,9 +53,19 @@ pub(crate) struct Open<S> {
     pub(crate) stream: Stream<S>,
     /// What was read and the core did not take.
     pub(crate) leftover: Vec<u8>,
-    /// Whether there is nothing more to read.
-    pub(crate) has_ended: bool,
+    pub(crate) reading: Reading,
     pub(crate) writing: Writing,
+}
+
+/// Where reading stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// For bytes.
+    Waits,
+    /// The core does not want any: who brings some is not to wake us.
+    Stalled,
+    /// There is nothing more to read.
+    Ended,
 }
 
 /// Where writing stands.
@@ -155,13 +165,18 @@ impl<S: Socket> Slots<S> {
         self.turns.next()
     }
 
-    /// Gives the stream in a place a turn, as something has changed for it.
+    /// Takes note of a change for the stream in a place, and gives it a turn if something waits for that.
     pub(crate) fn note(&mut self, index: u32, change: Change) {
         if let Some((open, _)) = self.open(index)
             && let Stream::Watched(stream) = &mut open.stream
         {
             stream.note(change);
-            self.schedule(index);
+            let is_to_read = change.is_readable && open.reading == Reading::Waits;
+            let is_to_write =
+                change.is_writable && matches!(open.writing, Writing::Blocked | Writing::Ending);
+            if is_to_read || is_to_write {
+                self.schedule(index);
+            }
         }
     }
 
@@ -197,7 +212,7 @@ impl<S> Open<S> {
             socket,
             stream,
             leftover: Vec::new(),
-            has_ended: false,
+            reading: Reading::Waits,
             writing: Writing::Idle,
         }
     }

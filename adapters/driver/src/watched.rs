@@ -9,8 +9,9 @@ use std::task::Poll;
 pub(crate) struct Change {
     pub(crate) is_readable: bool,
     pub(crate) is_writable: bool,
-    /// There is an end to be read: the peer's half was shut down, or the stream is broken.
-    pub(crate) has_ended: bool,
+    /// A read that is short does not mean that there is nothing more: behind it is an end, as the peer's half was shut down or the
+    /// stream is broken, or what follows urgent data (tcp(7)).
+    pub(crate) has_more: bool,
 }
 
 /// A stream in non-blocking mode, and what it can do, as far as is known: only changes are told of, so that holds until a call
@@ -34,17 +35,21 @@ impl Watched {
     pub(crate) fn note(&mut self, change: Change) {
         self.can.is_readable |= change.is_readable;
         self.can.is_writable |= change.is_writable;
-        self.can.has_ended |= change.has_ended;
+        self.can.has_more |= change.has_more;
     }
 
     pub(crate) fn poll_read(&mut self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let Self { stream, can } = self;
-        attempt(&mut can.is_readable, || stream.read(buffer))
+        let read = attempt(&mut can.is_readable, || stream.read(buffer));
+        if read.is_pending() {
+            can.has_more = false;
+        }
+        read
     }
 
-    /// After a read that did not fill its buffer, which leaves nothing (epoll(7), questions and answers) but an end that came with it.
+    /// After a read that did not fill its buffer, which leaves nothing (epoll(7), questions and answers) unless there was said to be more.
     pub(crate) fn poll_readable(&mut self) -> Poll<io::Result<()>> {
-        self.can.is_readable = self.can.has_ended;
+        self.can.is_readable = self.can.has_more;
         if self.can.is_readable {
             Poll::Ready(Ok(()))
         } else {
@@ -136,7 +141,7 @@ mod tests {
         drop(peer);
         watched.stream.set_nonblocking(false).unwrap();
         watched.note(Change {
-            has_ended: true,
+            has_more: true,
             ..readable()
         });
         let mut buffer = [0; 8];
@@ -147,5 +152,21 @@ mod tests {
             assert_eq!(read, bytes);
             assert!(watched.poll_readable().is_ready());
         }
+    }
+
+    #[test]
+    fn what_would_block_had_no_end() {
+        let (mut watched, mut peer) = pair();
+        watched.note(Change {
+            has_more: true,
+            ..readable()
+        });
+        let mut buffer = [0; 8];
+        assert!(watched.poll_read(&mut buffer).is_pending());
+        peer.write_all(b"news").unwrap();
+        watched.stream.set_nonblocking(false).unwrap();
+        watched.note(readable());
+        assert!(watched.poll_read(&mut buffer).is_ready());
+        assert!(watched.poll_readable().is_pending());
     }
 }

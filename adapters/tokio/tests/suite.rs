@@ -20,6 +20,14 @@ fn connections_outlive_what_watched_them() {
     >());
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn what_wakes_a_shard_is_looked_at_whatever_its_watch_says() {
+    many_threads::block_on(
+        suite::what_wakes_a_shard_is_looked_at_whatever_its_watch_says::<ropewalk_tokio::Tokio>(),
+    );
+}
+
 /// As where there is no epoll.
 mod sockets_one_by_one {
     type Tokio = crate::suite::OneByOne<ropewalk_tokio::Tokio>;

@@ -259,7 +259,7 @@ impl<R: Runtime> Future for Shard<R> {
             },
             News::None => {}
         }
-        shard.poll_sockets(cx);
+        shard.poll_sockets();
         loop {
             ready!(R::unlimited(cx, |cx| shard.serve_all(cx, now)));
             shard.make_calls(cx);

@@ -8,7 +8,7 @@ use ropewalk_core::{Input, Instant, SocketId, TransportError, TransportErrorKind
 use super::Shard;
 use crate::budget::{Left, WRITE_QUANTUM};
 use crate::runtime::{Runtime, SelfConnect};
-use crate::slots::{Dialled, Open, Stream, Work, Writing, caught};
+use crate::slots::{Dialled, Open, Reading, Stream, Work, Writing, caught};
 use crate::watched::Watched;
 
 /// So little that it is quickly read and dealt with.
@@ -108,11 +108,9 @@ impl<R: Runtime> Shard<R> {
     }
 
     /// Takes note of what has changed for sockets.
-    pub(super) fn poll_sockets(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn poll_sockets(&mut self) {
         let slots = &mut self.slots;
-        let polled = self
-            .poller
-            .poll(cx, |index, change| slots.note(index, change));
+        let polled = self.poller.poll(|index, change| slots.note(index, change));
         if let Err(error) = polled {
             // Nobody would tell of them any more.
             for socket in self.slots.watched().collect::<Vec<_>>() {
@@ -244,9 +242,10 @@ impl<R: Runtime> Shard<R> {
         let Some((open, waker)) = self.slots.open(index) else {
             return Read::Done;
         };
-        if open.socket != socket || open.has_ended {
+        if open.socket != socket || open.reading == Reading::Ended {
             return Read::Done;
         }
+        open.reading = Reading::Waits;
         if !open.leftover.is_empty() && self.set.wants_read(socket) {
             let taken = self.set.handle_input(now, socket, &mut open.leftover);
             open.leftover.drain(..taken);
@@ -263,6 +262,7 @@ impl<R: Runtime> Shard<R> {
                 // What others have brought is in the way.
                 return Read::More;
             }
+            open.reading = Reading::Stalled;
             self.slots.stall(index);
             return Read::Done;
         }
@@ -277,7 +277,7 @@ impl<R: Runtime> Shard<R> {
         let (bytes, is_drained) = loop {
             match read_once() {
                 Poll::Ready(Ok((0, _))) => {
-                    open.has_ended = true;
+                    open.reading = Reading::Ended;
                     return Read::End;
                 }
                 Poll::Ready(Ok(read)) => break read,

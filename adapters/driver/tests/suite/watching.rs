@@ -60,10 +60,12 @@ impl<R: Runtime> Runtime for OneByOne<R> {
 }
 
 #[cfg(target_os = "linux")]
-pub(crate) use ending::connections_outlive_what_watched_them;
+pub(crate) use watches::{
+    connections_outlive_what_watched_them, what_wakes_a_shard_is_looked_at_whatever_its_watch_says,
+};
 
 #[cfg(target_os = "linux")]
-mod ending {
+mod watches {
     use super::*;
     use std::num::NonZeroUsize;
     use std::os::fd::OwnedFd;
@@ -102,6 +104,42 @@ mod ending {
             };
             self.polls_left = polls_left;
             self.inner.poll_readable(cx)
+        }
+    }
+
+    /// A runtime whose watches never say that there is something, but wake whoever waits for it.
+    pub(crate) struct Silent<R>(PhantomData<R>);
+
+    struct SilentWatch(Box<dyn Watch>);
+
+    impl<R: Runtime> Runtime for Silent<R> {
+        as_the_inner_one!();
+
+        fn watch(epoll: OwnedFd) -> io::Result<Box<dyn Watch>> {
+            Ok(Box::new(SilentWatch(R::watch(epoll)?)))
+        }
+    }
+
+    impl Watch for SilentWatch {
+        fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            match self.0.poll_readable(cx) {
+                Poll::Ready(Ok(())) => {
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }
+                other @ (Poll::Ready(Err(_)) | Poll::Pending) => other,
+            }
+        }
+    }
+
+    pub(crate) async fn what_wakes_a_shard_is_looked_at_whatever_its_watch_says<R: Runtime>() {
+        let server = Server::echo();
+        let fleet = Fleet::<Silent<R>>::new();
+        let handle = fleet.open(eager(&server.url()));
+        for number in 0..100 {
+            let text = number.to_string();
+            handle.sender().send(text.as_str()).await.unwrap();
+            assert_eq!(texts(&handle.next_batch().await.unwrap()), [text]);
         }
     }
 
