@@ -35,6 +35,7 @@ impl Bell {
         Context::from_waker(&self.waker)
     }
 
+    #[cfg(any(target_os = "linux", test))]
     pub(crate) fn ring(&self) {
         self.waker.wake_by_ref();
     }
