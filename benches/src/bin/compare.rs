@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
 use clap::{Parser, Subcommand};
-use ropewalk_benches::compare::{Machine, Measure, ROWS, Report, Rounds, Row, markdown, run};
+use ropewalk_benches::compare::{Machine, Measure, ROWS, Report, Row, run};
 use ropewalk_benches::contestants::{Contestant, Problem, on_one_thread};
 use ropewalk_benches::paste::paste;
 use ropewalk_benches::{measure, peer};
@@ -18,7 +18,7 @@ const PEER_CPU: usize = 1;
 /// Ropewalk beside other clients, on this machine.
 ///
 /// Everybody does the same work in a process of its own, pinned to one processor, beside a server pinned to another. In each
-/// round everybody does it once, one after the other, in an order of the round's own. A table has one line for each
+/// round everybody does the work of each row once, one after the other, in an order of the round's own. A table has one line for each
 /// contestant: the median of its rounds, its best and its worst round, and the median of its rounds' ratios to the best peer on the
 /// same runtime in the same round, below 1 if it needs less, and of those to the bare read loop. The command fails if a contestant did not see the messages that
 /// the server sent. websockets, in Python, does a tenth of each work, if the environment's `PYTHON`, or else `python3`, has it.
@@ -120,33 +120,31 @@ fn compare(arguments: &Arguments) -> Result<(), Problem> {
     if !arguments.json {
         println!("{}\n\n    {}\n", report.machine, report.command);
     }
-    for row in rows {
-        if needs_strace(row) && !has_strace() {
-            eprintln!("{}: skipped, there is no strace here", row.name);
-            continue;
+    let (rows, not_here): (Vec<&Row>, Vec<&Row>) = rows
+        .into_iter()
+        .partition(|row| !needs_strace(row) || has_strace());
+    for row in not_here {
+        eprintln!("{}: skipped, there is no strace here", row.name);
+    }
+    report.rows = run(&program, &rows, report.rounds, |row, who, done| {
+        let values = row.measures.iter();
+        let values: Vec<_> = values
+            .map(|measure| (measure.of(who.share(row.work), done), measure.name()))
+            .map(|(value, name)| format!("{value:.2} {name}"))
+            .collect();
+        eprintln!("{:16} {:34} {}", row.name, who.name(), values.join(", "));
+    })?;
+    let texts = report.tables();
+    if !arguments.json {
+        for (_, table) in &texts {
+            println!("{table}");
         }
-        let rounds = run(&program, row, report.rounds, |who, done| {
-            let values = row.measures.iter();
-            let values: Vec<_> = values
-                .map(|measure| (measure.of(who.share(row.work), done), measure.name()))
-                .map(|(value, name)| format!("{value:.2} {name}"))
-                .collect();
-            eprintln!("{:16} {:34} {}", row.name, who.name(), values.join(", "));
-        })?;
-        if !arguments.json {
-            println!("{}", markdown(&rounds, &report.machine.day));
-        }
-        report.rows.push(rounds);
     }
     if arguments.json {
         println!("{}", serde_json::to_string(&report)?);
     }
     if let Some(file) = &arguments.markdown {
-        let rows = report.rows.iter();
-        let text = |rounds: &Rounds| markdown(rounds, &report.machine.day);
-        let mut texts: Vec<_> = rows
-            .map(|rounds| (rounds.row.to_owned(), text(rounds)))
-            .collect();
+        let mut texts = texts;
         if report.rows.len() == ROWS.len() {
             texts.push(("compare".to_owned(), report.machine.to_string()));
         }

@@ -9,6 +9,6 @@ mod rows;
 pub use machine::Machine;
 pub(crate) use measures::median;
 pub use measures::{Measure, Summary};
-pub use report::{Report, markdown};
+pub use report::Report;
 pub use rounds::{Results, Rounds, run};
 pub use rows::{ROWS, Row};

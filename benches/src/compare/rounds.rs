@@ -1,4 +1,4 @@
-//! Rounds: in each, everybody does the work once, one after the other.
+//! Rounds: in each, everybody does each work once, one after the other.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -33,42 +33,51 @@ pub struct Results {
     pub summaries: Vec<Summary>,
 }
 
-/// Runs all rounds of a row. `program` is this program, which is also the peer and every contestant; `told` is called after
-/// each piece of work. Each round has an order of its own.
+/// Runs all rounds of these rows: in each, everybody does each row's work once. So what stands in different rows can be compared too, as
+/// it was measured over the same time. `program` is this program, which is also the peer and every contestant; `told` is called after each
+/// piece of work. Each round has an order of its own.
 ///
 /// # Errors
 /// A process that could not be started or that failed, or one that saw other messages than the peer sent.
 pub fn run(
     program: &Path,
-    row: &Row,
+    rows: &[&Row],
     rounds: usize,
-    told: impl Fn(Contestant, &Done),
-) -> Result<Rounds, Problem> {
-    let mut contestants: Vec<_> = row
-        .who
-        .iter()
-        .filter(|contestant| contestant.is_here())
-        .map(|contestant| Results {
-            contestant: *contestant,
-            rounds: Vec::new(),
-            summaries: Vec::new(),
-        })
-        .collect();
-    let everybody = contestants.len();
+    told: impl Fn(&Row, Contestant, &Done),
+) -> Result<Vec<Rounds>, Problem> {
+    let mut all: Vec<_> = rows.iter().map(|row| Rounds::none(row)).collect();
     for round in 0..rounds {
-        for number in order(round, everybody) {
-            let result = &mut contestants[number];
-            let done = once(program, row, result.contestant)?;
-            told(result.contestant, &done);
-            result.rounds.push(done);
+        for (row, results) in rows.iter().zip(&mut all) {
+            let contestants = &mut results.contestants;
+            for number in order(round, contestants.len()) {
+                let result = &mut contestants[number];
+                let done = once(program, row, result.contestant)?;
+                told(row, result.contestant, &done);
+                result.rounds.push(done);
+            }
         }
     }
-    summarise(row, &mut contestants);
-    Ok(Rounds {
-        row: row.name,
-        title: row.title,
-        contestants,
-    })
+    for (row, results) in rows.iter().zip(&mut all) {
+        summarise(row, &mut results.contestants);
+    }
+    Ok(all)
+}
+
+impl Rounds {
+    fn none(row: &Row) -> Self {
+        let here = row.who.iter().filter(|contestant| contestant.is_here());
+        Self {
+            row: row.name,
+            title: row.title,
+            contestants: here
+                .map(|contestant| Results {
+                    contestant: *contestant,
+                    rounds: Vec::new(),
+                    summaries: Vec::new(),
+                })
+                .collect(),
+        }
+    }
 }
 
 /// In which order everybody has a turn. Each round begins with another one, and nobody comes behind the same one in all of them, as
